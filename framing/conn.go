@@ -488,11 +488,10 @@ func (c *Conn) arm(set func(time.Time) error, idle bool) error {
 	if c.draining && idle {
 		return ErrServerClosed
 	}
-	if by.IsZero() && !c.armed {
-		return nil
+	if !by.IsZero() || c.armed {
+		_ = set(by)
 	}
-	c.armed = !by.IsZero() || c.ctx.Done() != nil
-	_ = set(by)
+	c.armed = !by.IsZero() || c.ctx.Done() != nil // which may leave a deadline in the past
 	return nil
 }
 

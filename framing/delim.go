@@ -90,7 +90,7 @@ func (f Delimiter) crossing(p []byte, s *State) error {
 	if len(p) > k {
 		w = append(w, p[:k]...)
 		if bytes.Contains(w, delim) {
-			return unfit("Delimiter", "it contains the delimiter %q", delim)
+			return unfit("Delimiter", "it contains the delimiter %q", f.delim())
 		}
 		w = append(room[:0], p[len(p)-k:]...)
 	} else {
@@ -101,7 +101,7 @@ func (f Delimiter) crossing(p []byte, s *State) error {
 		w = append(w, delim...)
 	}
 	if i := bytes.Index(w, delim); i >= 0 && i < end {
-		return unfit("Delimiter", "its last bytes and the delimiter %q contain that delimiter earlier", delim)
+		return unfit("Delimiter", "its last bytes and the delimiter %q contain that delimiter earlier", f.delim())
 	}
 	return nil
 }

@@ -90,15 +90,21 @@ func Append(f Format, dst, msg []byte) ([]byte, error) {
 		if s.Done {
 			return out, nil
 		}
+		before := len(out)
 		var n int
 		var err error
 		if out, n, err = f.Encode(out, msg, &s); err != nil {
 			return dst, err
 		}
+		if n == 0 && s.Raw == 0 && !s.Done && len(out) == before {
+			return dst, errStuck
+		}
 		msg = msg[n:]
 		s.Pos += int64(n)
 	}
 }
+
+var errStuck = errors.New("framing: the format's Encode made no progress")
 
 var (
 	// ErrTooLarge is the condition behind every [SizeError].

@@ -113,7 +113,7 @@ func (r *Reader) readPlain(limit int) (msg []byte, ok bool) {
 		return nil, false // not before giveBack
 	}
 	if r.pos == r.end && len(r.buf) > 0 && !r.filled && !r.eof && r.late == nil {
-		r.from, r.to, r.pos = 0, 0, 0
+		r.from, r.to, r.pos, r.end = 0, 0, 0, 0
 		n, err := r.src.Read(r.buf)
 		if n < 0 || n > len(r.buf) {
 			n, err = 0, errImpossible

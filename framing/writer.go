@@ -153,7 +153,6 @@ func (w *Writer) End() error {
 var (
 	errOpen    = errors.New("framing: the message begun with Begin has no End yet")
 	errNotOpen = errors.New("framing: Write or End without Begin")
-	errStuck   = errors.New("framing: the format's Encode made no progress")
 )
 
 func (w *Writer) begin(size int64, last bool) error {
