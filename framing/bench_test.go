@@ -38,7 +38,8 @@ func contenders() []contender {
 		{"slip", framing.SLIP{}},
 		{"cobs", framing.COBS{}},
 	} {
-		list = append(list, contender{f.name,
+		list = append(list, contender{
+			f.name,
 			func(w io.Writer) func([]byte) error { return framing.NewWriter(w, f.format).WriteMessage },
 			func(r io.Reader, max int) func() (int, error) { return ourReader(r, f.format, max) },
 		})

@@ -594,21 +594,49 @@ func TestShutdownGivesUp(t *testing.T) {
 	})
 }
 
-// TestServeContext: when Serve's context ends everything ends.
+// TestServeContext: when Serve's context ends the message at hand has the grace
+// period, and then everything ends.
 func TestServeContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &framing.Server{}
-		ln := newPipeListener()
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- s.Serve(ctx, ln) }()
-		conn := ln.dial()
-		synctest.Wait()
-		cancel()
-		require.ErrorIs(t, <-done, context.Canceled)
-		_, err := conn.Read(make([]byte, 1))
-		require.Equal(t, io.EOF, err)
-	})
+	for _, c := range []struct {
+		grace, work time.Duration
+		answered    bool
+		took        time.Duration
+	}{
+		{0, 500 * time.Millisecond, true, 500 * time.Millisecond},
+		{0, 5 * time.Second, false, time.Second},
+		{10 * time.Second, 5 * time.Second, true, 5 * time.Second},
+		{-1, time.Second, false, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			started := make(chan struct{})
+			s := &framing.Server{Grace: c.grace, Handler: framing.Reply(func(ctx context.Context, msg []byte) ([]byte, error) {
+				close(started)
+				select {
+				case <-time.After(c.work):
+					return msg, nil
+				case <-ctx.Done():
+					return nil, context.Cause(ctx)
+				}
+			})}
+			ln := newPipeListener()
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- s.Serve(ctx, ln) }()
+			idle, busy := ln.dial(), ln.dial()
+			_, err := busy.Write([]byte("\x00\x00\x00\x02hi"))
+			require.NoError(t, err)
+			<-started
+			start := time.Now()
+			cancel()
+			_, err = idle.Read(make([]byte, 1))
+			require.Equal(t, io.EOF, err)
+			got, err := io.ReadAll(busy)
+			require.NoError(t, err)
+			require.Equal(t, c.answered, len(got) == 6)
+			require.ErrorIs(t, <-done, context.Canceled)
+			require.Equal(t, c.took, time.Since(start))
+		})
+	}
 }
 
 // TestAcceptFailures: failures that pass are survived, those that stay are

@@ -18,8 +18,8 @@ import (
 var ErrServerClosed = errors.New("framing: server closed")
 
 // A Handler serves one connection, from its first message to its last, and
-// returns when it is over; the [Server] then closes the connection. ctx ends
-// when the server is closed. An error other than io.EOF and [ErrServerClosed]
+// returns when it is over; the [Server] then closes the connection. ctx has the
+// values of Serve's and ends when the server is closed. An error other than io.EOF and [ErrServerClosed]
 // is logged.
 type Handler func(ctx context.Context, c *Conn) error
 
@@ -55,6 +55,10 @@ type Server struct {
 	// Further ones wait in the system's queue until one of these ends.
 	MaxConns int
 
+	// Grace is how long connections may go on with the message at hand when the
+	// context of Serve ends; 0 means one second, negative none.
+	Grace time.Duration
+
 	Logger *slog.Logger // nil discards
 
 	mu        sync.Mutex
@@ -70,7 +74,7 @@ type Server struct {
 // Serve accepts connections on ln and serves each in a goroutine of its own. It
 // owns ln. It returns after Shutdown or Close with [ErrServerClosed], without
 // waiting for the connections, as these two do; when ctx ends with its cause,
-// having closed the server as Close does; or when ln fails. Several listeners
+// having shut the server down within Grace; or when ln fails. Several listeners
 // can be served at a time.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	if err := s.begin(ln); err != nil {
@@ -164,7 +168,7 @@ func (s *Server) start(ctx context.Context, nc net.Conn) {
 		<-s.slots
 		return
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	s.conns[c] = cancel
 	s.wg.Go(func() {
 		defer func() {
@@ -212,8 +216,13 @@ func (s *Server) call(ctx context.Context, c *Conn) (err error) {
 
 func echo(_ context.Context, msg []byte) ([]byte, error) { return msg, nil }
 
-// abandon closes the connections because Serve's context has ended.
+// abandon ends the server because Serve's context has ended.
 func (s *Server) abandon(ctx context.Context) error {
+	if grace := orDefault(s.Grace, time.Second); grace > 0 {
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+		defer cancel()
+		_ = s.Shutdown(drain) // Close ends what is left
+	}
 	s.Close()
 	return context.Cause(ctx)
 }
