@@ -286,8 +286,12 @@ func (w *Writer) flush() error {
 	default:
 		return nil
 	}
-	w.buf = w.buf[:copy(w.buf, w.buf[ready:])]
-	w.mark = 0
+	if ready < len(w.buf) {
+		ready = copy(w.buf, w.buf[ready:])
+	} else {
+		ready = 0
+	}
+	w.buf, w.mark = w.buf[:ready], 0
 	w.flushed = true
 	w.err = err
 	return err
