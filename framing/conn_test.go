@@ -709,6 +709,54 @@ func TestFlood(t *testing.T) {
 	require.LessOrEqual(t, most, 10)
 }
 
+// TestLinger: a client that is still sending when its connection is given up
+// can read why, instead of losing the answer to a reset; and it is not waited
+// for without end.
+func TestLinger(t *testing.T) {
+	for _, linger := range []time.Duration{time.Minute, 50 * time.Millisecond} {
+		closed := make(chan struct{})
+		s := &framing.Server{Linger: linger, Config: framing.Config{MaxSize: 10}, Handler: func(ctx context.Context, c *framing.Conn) error {
+			if _, err := c.Receive(ctx); !errors.Is(err, framing.ErrTooLarge) {
+				return err
+			}
+			return c.Send(ctx, []byte("too long"))
+		}}
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		done := make(chan error, 1)
+		go func() { done <- s.Serve(context.Background(), ln) }()
+		nc, err := net.Dial("tcp", ln.Addr().String())
+		require.NoError(t, err)
+		c := framing.NewConn(nc, nil, nil)
+		w, err := c.NextWriter(t.Context(), 10<<20)
+		require.NoError(t, err)
+		if linger == time.Minute {
+			_, err = io.CopyN(w, zeros{}, 10<<20)
+			require.NoError(t, err, "all of it is taken")
+			require.NoError(t, w.Close())
+		} else {
+			_, err = w.Write(make([]byte, 100_000))
+			require.NoError(t, err)
+		}
+		answer, err := c.Receive(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "too long", string(answer))
+		if linger < time.Minute {
+			// The server's patience ends by itself: then writing fails.
+			go func() {
+				defer close(closed)
+				for err == nil {
+					_, err = w.Write(make([]byte, 1000))
+				}
+			}()
+			<-closed
+		}
+		c.Close()
+		require.NoError(t, s.Shutdown(t.Context()))
+		require.ErrorIs(t, <-done, framing.ErrServerClosed)
+	}
+}
+
 // TestTrace: the callbacks see every message.
 func TestTrace(t *testing.T) {
 	var events []string

@@ -59,6 +59,13 @@ type Server struct {
 	// context of Serve ends; 0 means one second, negative none.
 	Grace time.Duration
 
+	// Linger is how long a connection is kept after its handler has returned
+	// to read away what the peer is still sending: a close that leaves bytes
+	// unread resets the connection (RFC 9293 section 3.6.1), which can destroy
+	// a last answer before the peer has read it. 0 means one second, negative
+	// none. It ends as soon as the peer closes its side.
+	Linger time.Duration
+
 	Logger *slog.Logger // nil discards
 
 	mu        sync.Mutex
@@ -180,7 +187,19 @@ func (s *Server) start(ctx context.Context, nc net.Conn) {
 			<-s.slots
 		}()
 		s.handle(ctx, c)
+		s.linger(c)
 	})
+}
+
+// linger closes our direction and waits until the peer has closed its own.
+func (s *Server) linger(c *Conn) {
+	limit := orDefault(s.Linger, time.Second)
+	if limit == 0 || c.CloseWrite() != nil {
+		return // the connection is gone, or has only both directions
+	}
+	if nc := c.rw.(net.Conn); nc.SetReadDeadline(time.Now().Add(limit)) == nil {
+		_, _ = io.Copy(io.Discard, struct{ io.Reader }{nc})
+	}
 }
 
 func (s *Server) handle(ctx context.Context, c *Conn) {
