@@ -235,7 +235,7 @@ func (c *Conn) send(ctx context.Context, flush bool, msgs [][]byte) error {
 // formats that send the size first refuse with [ErrUnknownSize]. The message
 // is what is written until Close, which sends the end of it. Other senders wait
 // until then, so Close must be called. ctx must last until then.
-func (c *Conn) NextWriter(ctx context.Context, size int64) (io.WriteCloser, error) {
+func (c *Conn) NextWriter(ctx context.Context, size int64) (*MessageWriter, error) {
 	if err := c.lockSend(ctx); err != nil {
 		return nil, err
 	}
@@ -243,41 +243,64 @@ func (c *Conn) NextWriter(ctx context.Context, size int64) (io.WriteCloser, erro
 		c.unlockSend()
 		return nil, c.sendFailed(ctx, err)
 	}
-	return &messageWriter{c: c, ctx: ctx}, nil
+	return &MessageWriter{c: c, ctx: ctx}, nil
 }
 
-type messageWriter struct {
+// A MessageWriter sends one message piece by piece; see [Conn.NextWriter]. It is
+// for one goroutine.
+type MessageWriter struct {
 	c    *Conn
 	ctx  context.Context
 	n    int64
 	done bool
 }
 
-func (m *messageWriter) Write(p []byte) (int, error) {
-	if m.done {
-		return 0, m.c.failed("send", errNotOpen)
+// Write adds p to the message. Small pieces wait until there are 64 KiB of them,
+// or for Flush.
+func (m *MessageWriter) Write(p []byte) (int, error) {
+	size := len(m.c.w.buf) + len(p)
+	err := m.do(size, func() error { _, err := m.c.w.Write(p); return err })
+	if err != nil {
+		return 0, err
 	}
-	if err := m.ctx.Err(); err != nil {
-		return 0, m.c.failed("send", context.Cause(m.ctx))
-	}
-	defer m.c.timeWrite(m.ctx, len(m.c.w.buf)+len(p))()
-	n, err := m.c.w.Write(p)
-	m.n += int64(n)
-	return n, m.c.sendFailed(m.ctx, err)
+	m.n += int64(len(p))
+	return len(p), nil
 }
 
-func (m *messageWriter) Close() error {
+// Flush sends what has been written, as far as the format allows before it
+// knows what comes next.
+func (m *MessageWriter) Flush() error {
+	return m.do(len(m.c.w.buf), m.c.w.Flush)
+}
+
+// Close ends the message and sends what is left of it. It is an error if fewer
+// bytes were written than announced. Closing again does nothing.
+func (m *MessageWriter) Close() error {
 	if m.done {
 		return nil
 	}
+	err := m.do(len(m.c.w.buf), m.c.w.End)
 	m.done = true
-	defer m.c.unlockSend()
-	defer m.c.timeWrite(m.ctx, len(m.c.w.buf))()
-	if err := m.c.w.End(); err != nil {
-		return m.c.sendFailed(m.ctx, err)
+	if err != nil && m.c.w.err == nil {
+		m.c.w.err = err // the message is cut: the stream is of no more use
 	}
-	m.c.sent(m.n)
-	return nil
+	m.c.unlockSend()
+	if err == nil {
+		m.c.sent(m.n)
+	}
+	return err
+}
+
+// do does something that may write size bytes.
+func (m *MessageWriter) do(size int, what func() error) error {
+	if m.done {
+		return m.c.failed("send", errNotOpen)
+	}
+	if err := m.ctx.Err(); err != nil {
+		return m.c.failed("send", context.Cause(m.ctx))
+	}
+	defer m.c.timeWrite(m.ctx, size)()
+	return m.c.sendFailed(m.ctx, what())
 }
 
 // CloseWrite tells the peer that no more comes, while receiving goes on: what

@@ -267,6 +267,60 @@ func TestStreamedBothWays(t *testing.T) {
 	})
 }
 
+// TestMessageWriter: what is written can be flushed before the message is over,
+// and a message that is given up ends the stream for sending.
+func TestMessageWriter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, _ := pair(t, framing.SLIP{}, nil)
+		got := make(chan string)
+		go func() {
+			defer close(got)
+			r, _, err := b.NextReader(context.Background())
+			buf := make([]byte, 100)
+			for n := 0; err == nil; {
+				if n, err = r.Read(buf); n > 0 {
+					got <- string(buf[:n])
+				}
+			}
+		}()
+		w, err := a.NextWriter(t.Context(), -1)
+		require.NoError(t, err)
+		for _, piece := range []string{"one\xc0", "two\xdb"} {
+			_, err = io.WriteString(w, piece)
+			require.NoError(t, err)
+			synctest.Wait()
+			select {
+			case early := <-got:
+				t.Fatalf("%q came before Flush", early)
+			default:
+			}
+			require.NoError(t, w.Flush())
+			require.Equal(t, piece, <-got)
+		}
+		require.NoError(t, w.Close())
+		require.NoError(t, w.Close())
+		_, open := <-got
+		require.False(t, open)
+		_, err = io.WriteString(w, "late")
+		require.Error(t, err)
+		require.Error(t, w.Flush())
+	})
+	synctest.Test(t, func(t *testing.T) {
+		a, _, _ := pair(t, nil, nil)
+		cause := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		w, err := a.NextWriter(ctx, 10)
+		require.NoError(t, err)
+		_, err = io.WriteString(w, "hel")
+		require.NoError(t, err)
+		cancel(cause)
+		_, err = io.WriteString(w, "lo")
+		require.ErrorIs(t, err, cause)
+		require.ErrorIs(t, w.Close(), cause)
+		require.ErrorIs(t, a.Send(t.Context(), []byte("x")), cause)
+	})
+}
+
 // TestStreamedReadTimes: a streamed message is held to the same time limits.
 func TestStreamedReadTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -114,6 +114,13 @@
 //
 // # Reading path
 //
-// This file, link.go (the model), events.go (what happens when, and in which
+// doc.go, link.go (the model), events.go (what happens when, and in which
 // order), agenda.go (the heap of what is to come): under 800 lines together.
+//
+// [RFC 768]: https://www.rfc-editor.org/rfc/rfc768
+// [RFC 9293]: https://www.rfc-editor.org/rfc/rfc9293
+// [RFC 6298]: https://www.rfc-editor.org/rfc/rfc6298
+// [RFC 2018]: https://www.rfc-editor.org/rfc/rfc2018
+// [RFC 5482]: https://www.rfc-editor.org/rfc/rfc5482
+// [RFC 8899]: https://www.rfc-editor.org/rfc/rfc8899
 package simnet

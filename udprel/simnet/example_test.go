@@ -51,6 +51,58 @@ func Example() {
 	// datagram 9 from 10.0.0.2:49152
 }
 
+// A slow way up, a clean way down, and a cut that heals.
+func ExampleNetwork() {
+	a, b := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
+	n := &simnet.Network{Seed: 1}
+	n.SetLink(a, b, simnet.Link{Delay: 2 * time.Millisecond, Rate: 1_000_000})
+	server, err := n.Host(b).ListenPacket("udp", ":7")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer server.Close()
+	client, err := n.Host(a).Dial("udp", "10.0.0.2:7")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+
+	n.Partition([]netip.Addr{a}) // a alone, everybody else together
+	fmt.Fprint(client, "lost")
+	for n.Stats(a, b).Blocked == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	n.Heal()
+	fmt.Fprint(client, "hola")
+	buf := make([]byte, 1500)
+	k, _, err := server.ReadFrom(buf)
+	fmt.Println(string(buf[:k]), err)
+	fmt.Println(n.Stats(a, b).Packets, "sent,", n.Stats(a, b).Delivered, "delivered")
+	// Output:
+	// hola <nil>
+	// 2 sent, 1 delivered
+}
+
+// A listener in memory serves as one of package net does.
+func ExampleListener() {
+	n := &simnet.Network{}
+	var l net.Listener
+	l, err := n.Host(netip.MustParseAddr("10.0.0.1")).Listen("tcp", "10.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(l.Addr())
+	l.Close()
+	_, err = l.Accept()
+	fmt.Println(err)
+	// Output:
+	// 10.0.0.1:49152
+	// accept tcp 10.0.0.1:49152: use of closed network connection
+}
+
 func ExampleParseLink() {
 	l, err := simnet.ParseLink("rate=20mbit, queue=100kb, delay=40ms, loss=2%, burst=8")
 	fmt.Println(l.Rate, l.Queue, l.Delay, l.Loss, l.Burst, err)

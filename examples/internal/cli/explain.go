@@ -112,7 +112,7 @@ func attempt(op *net.OpError) string {
 		verb = "cannot listen on "
 	case "read":
 		verb = "cannot read from "
-	case "write":
+	case "write", "writev":
 		verb = "cannot send to "
 	case "accept":
 		verb = "cannot accept connections on "
