@@ -27,7 +27,8 @@ type Config struct {
 
 	// ReadTimeout is how long a message that has begun may take for each
 	// 64 KiB of it, so that a peer which sends a byte now and then does not
-	// hold the connection. 0 means one minute; negative, no limit.
+	// hold the connection. 0 means one minute; negative, no limit, for
+	// streams that people type.
 	ReadTimeout time.Duration
 
 	// WriteTimeout is how long the peer may take to accept each 64 KiB of what
@@ -333,7 +334,9 @@ func (c *Conn) Stats() Stats {
 }
 
 // Stream returns the stream that the Conn was made with, for its addresses or
-// its TLS state. Reading or writing it directly mixes with the messages.
+// its TLS state, or for a protocol that is no longer in messages. A handler
+// that reads it directly is woken by [Server.Shutdown] with
+// os.ErrDeadlineExceeded.
 func (c *Conn) Stream() io.ReadWriter { return c.rw }
 
 // RemoteAddr returns the peer's address, nil if the stream has none.
@@ -369,7 +372,11 @@ func (c *Conn) failed(op string, err error) error {
 	if c.closed.Load() {
 		err = net.ErrClosed
 	}
-	return &opError{op, c.RemoteAddr(), err}
+	addr := c.RemoteAddr()
+	if inner, ok := errors.AsType[*net.OpError](err); ok && inner.Addr != nil {
+		addr = nil // it names the peer itself
+	}
+	return &opError{op, addr, err}
 }
 
 // An opError says what was tried with whom, in front of why it failed.

@@ -19,8 +19,8 @@ var ErrServerClosed = errors.New("framing: server closed")
 
 // A Handler serves one connection, from its first message to its last, and
 // returns when it is over; the [Server] then closes the connection. ctx has the
-// values of Serve's and ends when the server is closed. An error other than io.EOF and [ErrServerClosed]
-// is logged.
+// values of Serve's and ends when the server is closed. An error other than
+// io.EOF and [ErrServerClosed] is logged.
 type Handler func(ctx context.Context, c *Conn) error
 
 // Reply returns a [Handler] that answers each message with one message, in

@@ -14,6 +14,7 @@ var errnos = []struct {
 	{syscall.ECONNRESET, Reset},
 	{syscall.ECONNABORTED, Reset},
 	{syscall.EPIPE, HungUp},
+	{syscall.ENOTCONN, Reset}, // it was connected once
 	{syscall.EHOSTUNREACH, Unreachable},
 	{syscall.ENETUNREACH, Unreachable},
 	{syscall.EHOSTDOWN, Unreachable},

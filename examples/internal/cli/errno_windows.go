@@ -13,6 +13,7 @@ var errnos = []struct {
 	{10054, Reset},       // WSAECONNRESET
 	{10053, Reset},       // WSAECONNABORTED
 	{10058, HungUp},      // WSAESHUTDOWN
+	{10057, Reset},       // WSAENOTCONN: it was connected once
 	{10065, Unreachable}, // WSAEHOSTUNREACH
 	{10051, Unreachable}, // WSAENETUNREACH
 	{10064, Unreachable}, // WSAEHOSTDOWN
