@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"runtime"
 	"strings"
@@ -34,11 +35,11 @@ func TestClaimTakesNoMemory(t *testing.T) {
 		{framing.Prefix{}, "\xff\xff\xff\xfften bytes."},
 		{framing.Prefix{Width: 8}, "\x00\x00\x00\xff\xff\xff\xff\xfften bytes."},
 		{framing.Netstring{}, "4000000000:ten bytes."},
-		{framing.Fixed(4_000_000_000), "ten bytes."},
+		{framing.Fixed(2_000_000_000), "ten bytes."},
 	} {
 		got := allocated(func() {
 			r := framing.NewReader(strings.NewReader(c.wire), c.format)
-			r.MaxSize = 1 << 40
+			r.MaxSize = math.MaxInt
 			_, err := r.ReadMessage()
 			require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 		})
