@@ -32,9 +32,9 @@ func TestClaimTakesNoMemory(t *testing.T) {
 		format framing.Format
 		wire   string
 	}{
-		{framing.Prefix{}, "\xff\xff\xff\xfften bytes."},
-		{framing.Prefix{Width: 8}, "\x00\x00\x00\xff\xff\xff\xff\xfften bytes."},
-		{framing.Netstring{}, "4000000000:ten bytes."},
+		{framing.Prefix{}, "\x7f\xff\xff\xfften bytes."},
+		{framing.Prefix{Width: 8}, "\x00\x00\x00\x00\x7f\xff\xff\xfften bytes."},
+		{framing.Netstring{}, "2000000000:ten bytes."},
 		{framing.Fixed(2_000_000_000), "ten bytes."},
 	} {
 		got := allocated(func() {
