@@ -453,3 +453,18 @@ func TestExplainTooLong(t *testing.T) {
 	_, err = conn.Write(make([]byte, 65508))
 	require.Equal(t, TooLong, CauseOf(err))
 }
+
+func TestInterruptible(t *testing.T) {
+	text, err := io.ReadAll(Interruptible(t.Context(), strings.NewReader("all of it")))
+	require.NoError(t, err)
+	require.Equal(t, "all of it", string(text))
+
+	blocked, writer := io.Pipe()
+	defer writer.Close()
+	cause := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	r := Interruptible(ctx, blocked)
+	cancel(cause)
+	_, err = io.ReadAll(r)
+	require.ErrorIs(t, err, cause)
+}

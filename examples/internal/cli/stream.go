@@ -91,6 +91,19 @@ func Lines(ctx context.Context, r io.Reader, max int) iter.Seq2[string, error] {
 	}
 }
 
+// Interruptible returns a reader of r, a program's standard input, that ends with
+// ctx and its cause. As with [Lines], a Read of a terminal that is blocked stays
+// behind until the process ends.
+func Interruptible(ctx context.Context, r io.Reader) io.Reader {
+	pr, pw := io.Pipe()
+	go func() {
+		_, err := io.Copy(pw, r)
+		pw.CloseWithError(err)
+	}()
+	context.AfterFunc(ctx, func() { pw.CloseWithError(context.Cause(ctx)) })
+	return pr
+}
+
 var errLong = errors.New("line too long")
 
 // readLine reads one line of at most max bytes; more are not held in memory.

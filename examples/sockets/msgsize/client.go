@@ -47,7 +47,7 @@ func client(fs *flag.FlagSet) cli.Action {
 			MaxSize: maxAnswer, IdleTimeout: *timeout, ReadTimeout: *timeout, WriteTimeout: *timeout,
 		})
 
-		message := interruptible(ctx, env.Stdin)
+		message := cli.Interruptible(ctx, env.Stdin)
 		if cli.Given(fs, "text") {
 			message = strings.NewReader(*text)
 		}
@@ -154,18 +154,6 @@ func receive(ctx context.Context, c *framing.Conn, sent int64, sendErr error, ou
 		return fmt.Errorf("%s received %d bytes of %d", c.RemoteAddr(), counted, sent)
 	}
 	return nil
-}
-
-// interruptible returns a reader of r, standard input, that ends with ctx. A
-// blocked Read of a terminal cannot be woken, and is left behind.
-func interruptible(ctx context.Context, r io.Reader) io.Reader {
-	pr, pw := io.Pipe()
-	go func() {
-		_, err := io.Copy(pw, r)
-		pw.CloseWithError(err)
-	}()
-	context.AfterFunc(ctx, func() { pw.CloseWithError(context.Cause(ctx)) })
-	return pr
 }
 
 // input marks the errors of the message's source: they are not the network's.
