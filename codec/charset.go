@@ -157,7 +157,7 @@ func takeUTF8(src []byte) (rune, int, string) {
 	if size == len(src) && !utf8.FullRune(src) {
 		return 0, 0, ""
 	}
-	return 0, size, "no UTF-8 begins with 0x%02X and goes on like this"
+	return 0, size, "what begins here with 0x%02X is not UTF-8"
 }
 
 // wrongUTF8 says how many of the first bytes of src, which are no character,
