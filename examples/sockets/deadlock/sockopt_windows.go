@@ -1,0 +1,14 @@
+package main
+
+import (
+	"errors"
+	"syscall"
+)
+
+// setBuffers sets the sizes of a socket's buffers.
+func setBuffers(fd uintptr, size int) error {
+	return errors.Join(
+		syscall.SetsockoptInt(syscall.Handle(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, size),
+		syscall.SetsockoptInt(syscall.Handle(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, size),
+	)
+}
