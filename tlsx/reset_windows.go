@@ -1,0 +1,12 @@
+package tlsx
+
+import (
+	"errors"
+	"syscall"
+)
+
+// hungUp reports whether an error may come from a peer that has closed, perhaps
+// after an alert.
+func hungUp(err error) bool {
+	return errors.Is(err, syscall.WSAECONNRESET) || errors.Is(err, syscall.WSAECONNABORTED)
+}
