@@ -143,25 +143,38 @@ type file struct {
 	mode fs.FileMode
 }
 
-// files are those of one holder.
+// fileNames are those of the files of one holder.
+func (h *holder) fileNames() []string {
+	names := []string{h.name + ".pem", h.name + "-key.pem"}
+	if h.chain != nil {
+		names = append(names, h.name+"-chain.pem")
+	}
+	if h.name == "server" {
+		names = append(names, "encrypted-key.pem")
+	}
+	return names
+}
+
+// files are those of one holder, in the order of fileNames.
 func (h *holder) files() ([]file, error) {
 	key, err := tlsx.EncodeKey(h.key, nil)
 	if err != nil {
 		return nil, err
 	}
+	names := h.fileNames()
 	list := []file{
-		{h.name + ".pem", tlsx.EncodeCertificates(h.cert), 0o644},
-		{h.name + "-key.pem", key, 0o600},
+		{names[0], tlsx.EncodeCertificates(h.cert), 0o644},
+		{names[1], key, 0o600},
 	}
-	if h.chain != nil {
-		list = append(list, file{h.name + "-chain.pem", tlsx.EncodeCertificates(h.chain...), 0o644})
+	if len(names) > 2 {
+		list = append(list, file{names[2], tlsx.EncodeCertificates(h.chain...), 0o644})
 	}
-	if h.name == "server" {
+	if len(names) > 3 {
 		locked, err := tlsx.EncodeKey(h.key, &tlsx.Encryption{Passphrase: keyPassword})
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, file{"encrypted-key.pem", locked, 0o600})
+		list = append(list, file{names[3], locked, 0o600})
 	}
 	return list, nil
 }
@@ -179,6 +192,16 @@ func makeDir(flags *flag.FlagSet) cli.Action {
 		if err != nil {
 			return err
 		}
+		// Looked at before any is written: half a folder of old certificates
+		// and half of new ones would be of no use. Keys are not overwritten
+		// unasked, since there is no way back.
+		for _, h := range holders {
+			for _, name := range h.fileNames() {
+				if _, err := os.Lstat(filepath.Join(dir, name)); !*force && !errors.Is(err, fs.ErrNotExist) {
+					return fmt.Errorf("%s is there already; -force replaces what is there", filepath.Join(dir, name))
+				}
+			}
+		}
 		var list []file
 		for _, h := range holders {
 			more, err := h.files()
@@ -189,14 +212,6 @@ func makeDir(flags *flag.FlagSet) cli.Action {
 		}
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
-		}
-		// Looked at before any is written: half a folder of old certificates
-		// and half of new ones would be of no use. Keys are not overwritten
-		// unasked, since there is no way back.
-		for _, f := range list {
-			if _, err := os.Lstat(filepath.Join(dir, f.name)); !*force && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("%s is there already; -force replaces what is there", filepath.Join(dir, f.name))
-			}
 		}
 		for _, f := range list {
 			if err := tlsx.WriteFile(filepath.Join(dir, f.name), f.data, f.mode, *force); err != nil {
