@@ -19,10 +19,10 @@ type Tap struct {
 	// complete. It must not write to the Tap.
 	Event func(Event)
 
-	mu      sync.Mutex
-	from    [2]direction // the client's, the server's
-	version uint16       // chosen by the server; 0 before
-	suite   uint16
+	mu       sync.Mutex
+	from     [2]direction // the client's, the server's
+	version  uint16       // chosen by the server; 0 before
+	overhead int          // of its encryption
 }
 
 // An Event is a record that has passed.
@@ -246,21 +246,25 @@ func (t *Tap) end(dir int) {
 
 // content is how much fits into an encrypted record.
 func (t *Tap) content(size int) int {
-	overhead := 0
-	name := tls.CipherSuiteName(t.suite)
-	switch {
-	case t.version >= tls.VersionTLS13:
-		overhead = 17 // 16 that authenticate and the true type
-	case t.version == 0:
-		return -1
-	case strings.Contains(name, "CHACHA20"):
-		overhead = 16
-	case strings.Contains(name, "_GCM_"):
-		overhead = 24 // 8 of nonce besides
-	default:
+	if t.version == 0 || t.overhead < 0 {
 		return -1
 	}
-	return max(size-overhead, 0)
+	return max(size-t.overhead, 0)
+}
+
+// overhead is how much longer encryption makes a record; −1 if it differs from
+// one to the next.
+func overhead(version, suite uint16) int {
+	name := tls.CipherSuiteName(suite)
+	switch {
+	case version >= tls.VersionTLS13:
+		return 17 // 16 that authenticate, and the true type
+	case strings.Contains(name, "CHACHA20"):
+		return 16
+	case strings.Contains(name, "_GCM_"):
+		return 24 // 8 of nonce besides
+	}
+	return -1 // CBC pads
 }
 
 // messages takes the whole messages out of what has come.
@@ -298,7 +302,8 @@ func (t *Tap) message(msg []byte) (m Message, err error) {
 		m.ClientHello, err = ParseClientHello(msg)
 	case typeServerHello:
 		if m.ServerHello, err = ParseServerHello(msg); err == nil {
-			t.version, t.suite = m.ServerHello.Version, m.ServerHello.CipherSuite
+			t.version = m.ServerHello.Version
+			t.overhead = overhead(t.version, m.ServerHello.CipherSuite)
 		}
 	case typeCertificate:
 		m.Certificates, err = parseCertificateMessage(msg)
