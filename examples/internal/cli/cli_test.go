@@ -419,6 +419,8 @@ func TestExplain(t *testing.T) {
 		},
 		{&net.DNSError{Err: "timeout", Name: "example.org", IsTimeout: true}, NameFailed, "cannot look up example.org: the name service does not answer"},
 		{&net.OpError{Op: "read", Net: "udp", Addr: nil, Err: os.ErrDeadlineExceeded}, TimedOut, "cannot read from the network over udp: timed out: no answer came"},
+		{fmt.Errorf("asking: framing: receive: %w", dialled(os.ErrDeadlineExceeded)), TimedOut, "asking: cannot connect to 192.0.2.7:80 over tcp: timed out: no answer came"},
+		{fmt.Errorf("asking: %w", &net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}), Unknown, "asking: remote error: tls: bad certificate"},
 		{io.EOF, HungUp, "the other side has closed the connection"},
 		{fmt.Errorf("reading the name: %w", io.ErrUnexpectedEOF), Truncated, "reading the name: the other side closed the connection in the middle of a message"},
 		{context.DeadlineExceeded, TimedOut, "timed out: no answer came"},

@@ -69,15 +69,19 @@ func Explain(err error) string {
 	text := err.Error()
 	cause := CauseOf(err)
 	op, isOp := errors.AsType[*net.OpError](err)
-	if isOp {
+	// crypto/tls calls what an alert says an operation ("remote error: tls: bad
+	// certificate"); there is no better text.
+	if isOp && !strings.HasSuffix(op.Op, " error") {
 		why := string(cause)
 		if cause == Unknown {
 			why = op.Err.Error()
 		}
 		text = replaceTail(text, op.Error(), attempt(op)+": "+why)
+		// Our packages say "framing: receive ADDR: ", or without the address,
+		// before the network's own error, which has said both now.
+		text = strings.Replace(text, "framing: receive: ", "", 1)
+		text = strings.Replace(text, "framing: send: ", "", 1)
 		if op.Addr != nil {
-			// Our packages say "framing: receive ADDR: " before the network's
-			// own error, which has said both now.
 			said := regexp.MustCompile(`\b[a-z]+: [a-z]+ ` + regexp.QuoteMeta(op.Addr.String()) + `: `)
 			text = said.ReplaceAllString(text, "")
 		}
