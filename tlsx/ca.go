@@ -373,7 +373,9 @@ func (n Constraints) fill() (dns []string, ips []*net.IPNet, err error) {
 
 // mayCertify says why a should not sign c.
 func (a *Authority) mayCertify(c *x509.Certificate) error {
-	if !a.Cert.IsCA || !a.Cert.BasicConstraintsValid || a.Cert.KeyUsage&x509.KeyUsageCertSign == 0 {
+	// Without the extension, as in what "openssl req -x509" makes, a key may be
+	// used for everything (RFC 5280 section 4.2.1.3).
+	if !a.Cert.IsCA || !a.Cert.BasicConstraintsValid || a.Cert.KeyUsage != 0 && a.Cert.KeyUsage&x509.KeyUsageCertSign == 0 {
 		return fmt.Errorf("%q is no authority: its certificate does not allow it to sign others (RFC 5280 section 4.2.1.9)", Title(a.Cert))
 	}
 	if c.NotAfter.After(a.Cert.NotAfter) {

@@ -7,6 +7,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/pem"
+	"math/big"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,6 +87,35 @@ func TestValidityCut(t *testing.T) {
 	root, err = tlsx.NewAuthority(tlsx.Template{Subject: called("Root"), NotBefore: noon, NotAfter: far})
 	require.NoError(t, err)
 	require.True(t, root.Cert.NotAfter.Equal(far))
+}
+
+// TestPlainAuthority: an authority without key usages, as "openssl req -x509"
+// makes it, may sign; one whose key is for something else may not.
+func TestPlainAuthority(t *testing.T) {
+	for _, test := range []struct {
+		usage x509.KeyUsage
+		ok    bool
+	}{{0, true}, {x509.KeyUsageCertSign, true}, {x509.KeyUsageDigitalSignature, false}} {
+		key, err := tlsx.NewKey(tlsx.ECDSAP256)
+		require.NoError(t, err)
+		plain := &x509.Certificate{
+			SerialNumber: big.NewInt(1), Subject: called("Plain"), NotBefore: noon.Add(-day), NotAfter: time.Now().AddDate(1, 0, 0),
+			BasicConstraintsValid: true, IsCA: true, KeyUsage: test.usage,
+		}
+		der, err := x509.CreateCertificate(rand.Reader, plain, plain, key.Public(), key)
+		require.NoError(t, err)
+		cert, err := x509.ParseCertificate(der)
+		require.NoError(t, err)
+		a := &tlsx.Authority{Cert: cert, Key: key}
+		leaf, err := a.Issue(tlsx.Template{Names: []string{"a.test"}})
+		if !test.ok {
+			require.ErrorContains(t, err, "is no authority")
+			continue
+		}
+		require.NoError(t, err)
+		_, err = tlsx.Verify([]*x509.Certificate{leaf.Leaf}, tlsx.VerifyOptions{Roots: []*x509.Certificate{cert}, Name: "a.test"})
+		require.NoError(t, err)
+	}
 }
 
 // TestPathLength: an authority counts those below it before it signs.

@@ -301,6 +301,11 @@ func (c *Conn) explainAlert(alert uint8, at time.Time) *RefusalError {
 		opts := VerifyOptions{Time: at, Name: c.rec.name}
 		if c.client {
 			opts.Uses = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+		} else if host, _, err := net.SplitHostPort(c.LocalAddr().String()); err == nil && opts.Name == "" && len(c.rec.own[0].IPAddresses) == 0 {
+			// Who dials an address sends no server name (RFC 6066 section 3).
+			// Which of our addresses it was, if others translate them, we do
+			// not know, but it is none that this certificate is for.
+			opts.Name = host
 		}
 		found = findings(c.rec.own, opts)
 	}

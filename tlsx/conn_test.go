@@ -537,6 +537,17 @@ func TestSNI(t *testing.T) {
 	o := meet(t, c, s)
 	require.Contains(t, refusal(t, o.client).Detail, "valid for localhost")
 	require.Equal(t, tlsx.WrongName, refusal(t, o.server).Reason)
+
+	// Who dials an address sends no name; the server knows which address it was.
+	c.Name = "127.0.0.1"
+	o = meet(t, c, serverOf(w, w.wrongName))
+	require.Equal(t, tlsx.WrongName, refusal(t, o.client).Reason)
+	theirs := refusal(t, o.server)
+	require.Equal(t, tlsx.WrongName, theirs.Reason)
+	require.True(t, theirs.Inferred)
+	require.Contains(t, theirs.Detail, "asked for 127.0.0.1, valid for elsewhere.test")
+	o = meet(t, c, serverOf(w, w.otherServer))
+	require.Equal(t, tlsx.UnknownAuthority, refusal(t, o.server).Reason)
 }
 
 // TestReload: new files are used by the next handshake, without a restart; half
