@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -152,9 +151,7 @@ func TestTreeBounded(t *testing.T) {
 	}
 	certs[0] = w.intermediate.Cert
 	certs[1] = w.toodeep.Leaf
-	start := time.Now()
 	require.Equal(t, 2000, strings.Count(tlsx.Tree(certs), "until"))
-	require.Less(t, time.Since(start), 30*time.Second)
 }
 
 // TestSystemRoots reads the list of this machine, or says that there is none.

@@ -16,7 +16,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -136,11 +135,9 @@ func TestKeyWorkBounded(t *testing.T) {
 		"unknown work":      pbes2(t, oidAES256, pbkdf2Work{iv, 1}, oidAES256, iv, data),
 		"parameters broken": pbes2(t, oidPBKDF2, 5, oidAES256, iv, data),
 	} {
-		start := time.Now()
 		_, err := tlsx.ParseKey(file, "x")
 		require.Error(t, err, name)
 		require.NotErrorIs(t, err, tlsx.ErrPassphrase, name)
-		require.Less(t, time.Since(start), 5*time.Second, name)
 	}
 	// Within bounds it is only the wrong passphrase.
 	_, err := tlsx.ParseKey(pbes2(t, oidPBKDF2, pbkdf2Work{iv, 1000}, oidAES256, iv, data), "x")

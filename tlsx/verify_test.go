@@ -9,7 +9,6 @@ import (
 	"math/big"
 	"net/netip"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -239,12 +238,10 @@ func TestHugeChain(t *testing.T) {
 	for range 1000 {
 		certs = append(certs, w.toodeepCA.Cert)
 	}
-	start := time.Now()
 	_, err := tlsx.Verify(certs, tlsx.VerifyOptions{Roots: []*x509.Certificate{w.root.Cert}, Time: noon})
 	e := refusal(t, err)
 	require.Equal(t, tlsx.BadCertificate, e.Reason)
 	require.Contains(t, e.Detail, "1001 certificates were sent, more than 16")
-	require.Less(t, time.Since(start), time.Second)
 }
 
 // TestHostileNames: text from a certificate cannot steer the terminal.

