@@ -30,7 +30,7 @@ var demos = map[string]string{
 	"hang": `fmt.Println("waiting"); select { case <-time.After(time.Hour): }`,
 	"typo": `fmt.Printline("does not build")`,
 	// A grandchild that outlives the demo and holds its output open.
-	"orphan": `if len(os.Args) == 2 { c := exec.Command(os.Args[0], "child", "x"); c.Stdout = os.Stdout; c.Start() }; fmt.Println("up"); time.Sleep(time.Hour)`,
+	"orphan": `if len(os.Args) == 2 { c := exec.Command(os.Args[0], "child", "x"); c.Stdout = os.Stdout; c.Start() }; fmt.Println("up"); select { case <-time.After(time.Hour): }`,
 }
 
 // course returns a checkout with those of the demos, and its catalogue.
@@ -50,7 +50,7 @@ func course(t *testing.T, names ...string) (*builder, []*exercise) {
 	files := fstest.MapFS{}
 	for i, name := range names {
 		write("examples/chapter/"+name+"/main.go",
-			"package main\n\nimport (\n\"fmt\"\n\"os\"\n\"os/exec\"\n\"time\"\n)\n\nvar _, _, _ = os.Exit, time.Sleep, exec.Command\n\nfunc main() { "+demos[name]+" }\n")
+			"package main\n\nimport (\n\"fmt\"\n\"os\"\n\"os/exec\"\n\"time\"\n)\n\nvar _, _, _ = os.Exit, time.After, exec.Command\n\nfunc main() { "+demos[name]+" }\n")
 		fmt.Fprintf(&list, "\tA%d %s: %s\n", i+1, name, name)
 		files["chapter/"+name+"/README.md"] = &fstest.MapFile{Data: fmt.Appendf(nil, "# A%d %s\n\nShows %s.\n", i+1, name, name)}
 	}

@@ -39,7 +39,7 @@ var (
 func checkDocs(course []exercise) func(*module) complaints {
 	return func(m *module) (c complaints) {
 		for _, p := range m.pkgs {
-			if !p.library() {
+			if !p.importable() {
 				continue
 			}
 			at := path.Join(p.dir, "doc.go")
@@ -190,7 +190,7 @@ func testNames(text string) (names []string) {
 // called after the type, one of its methods, or whatever returns it.
 func checkExamples(m *module) (c complaints) {
 	for _, p := range m.pkgs {
-		if !p.library() {
+		if !p.importable() {
 			continue
 		}
 		d, fset, err := m.doc(p, 0)

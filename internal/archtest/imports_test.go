@@ -189,7 +189,7 @@ func checkTop(m *module) (c complaints) {
 			c.add("%s: bench is a nested module: it needs a bench/go.mod", p.dir)
 		case slices.Contains(libraries, first(p.dir)) && p.name == "main":
 			c.add("%s: programs live in examples/", p.dir)
-		case p.library() && p.name != p.dir[strings.LastIndexByte(p.dir, '/')+1:]:
+		case p.importable() && p.name != p.dir[strings.LastIndexByte(p.dir, '/')+1:]:
 			c.add("%s: the package is called %s: package and folder have the same name", p.dir, p.name)
 		}
 	}

@@ -158,9 +158,9 @@ func (s *source) at(pos token.Pos) string {
 // importPath is what other packages write to import p.
 func (p *pkg) importPath() string { return path.Join(modulePath, p.dir) }
 
-// library reports whether p is one of the packages meant for students: its
+// importable reports whether p is one of the packages meant for students: its
 // doc is a chapter, its API a promise.
-func (p *pkg) library() bool {
+func (p *pkg) importable() bool {
 	return slices.Contains(libraries, first(p.dir)) && !p.internal() && len(p.files) > 0
 }
 

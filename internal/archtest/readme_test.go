@@ -105,7 +105,7 @@ func checkReadme(m *module) (c complaints) {
 			continue
 		}
 		dir := name[1]
-		if p := m.find(dir); p == nil || !p.library() {
+		if p := m.find(dir); p == nil || !p.importable() {
 			c.add("README.md: the table of packages has %s, which is no package", dir)
 		}
 		if rows[dir] {
@@ -121,7 +121,7 @@ func checkReadme(m *module) (c complaints) {
 		return c
 	}
 	for _, p := range m.pkgs {
-		if p.library() && !rows[p.dir] {
+		if p.importable() && !rows[p.dir] {
 			c.add("README.md: the table of packages has no row for %s", p.dir)
 		}
 	}

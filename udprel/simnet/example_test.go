@@ -54,7 +54,10 @@ func Example() {
 // A slow way up, a clean way down, and a cut that heals.
 func ExampleNetwork() {
 	a, b := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
-	n := &simnet.Network{Seed: 1}
+	dropped := make(chan simnet.Drop, 1)
+	n := &simnet.Network{Seed: 1, Trace: &simnet.Trace{
+		Dropped: func(_ simnet.Packet, why simnet.Drop) { dropped <- why },
+	}}
 	n.SetLink(a, b, simnet.Link{Delay: 2 * time.Millisecond, Rate: 1_000_000})
 	server, err := n.Host(b).ListenPacket("udp", ":7")
 	if err != nil {
@@ -71,9 +74,7 @@ func ExampleNetwork() {
 
 	n.Partition([]netip.Addr{a}) // a alone, everybody else together
 	fmt.Fprint(client, "lost")
-	for n.Stats(a, b).Blocked == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	<-dropped
 	n.Heal()
 	fmt.Fprint(client, "hola")
 	buf := make([]byte, 1500)

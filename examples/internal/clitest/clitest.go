@@ -235,22 +235,28 @@ func (o *Output) String() string {
 // The test fails when the program ends before, or after [Limit].
 func (o *Output) WaitFor(t testing.TB, text string) string {
 	t.Helper()
+	return o.WaitForCount(t, text, 1)
+}
+
+// WaitForCount is like [Output.WaitFor], but waits until text is there n times.
+func (o *Output) WaitForCount(t testing.TB, text string, n int) string {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), Limit)
 	defer cancel()
 	for {
 		o.mu.Lock()
 		now, ended, changed := o.buf.String(), o.ended, o.changed
 		o.mu.Unlock()
-		if strings.Contains(now, text) {
+		if strings.Count(now, text) >= n {
 			return now
 		}
 		if ended {
-			require.Fail(t, "the program ended too early", "waiting for %q, it printed %q", text, now)
+			require.Fail(t, "the program ended too early", "waiting for %q (%d times), it printed %q", text, n, now)
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			require.Fail(t, "the program does not say what it should", "waiting for %q, it printed %q in %v", text, now, Limit)
+			require.Fail(t, "the program does not say what it should", "waiting for %q (%d times), it printed %q in %v", text, n, now, Limit)
 		}
 	}
 }

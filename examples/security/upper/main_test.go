@@ -530,20 +530,11 @@ func TestForeignClients(t *testing.T) {
 					out, err := cmd.CombinedOutput()
 					require.Error(t, err, "%s", out)
 					in.Close()
-					waitForMore(t, srv, test.reason, before)
+					srv.Stdout.WaitForCount(t, test.reason, before+1)
 				}
 			})
 		}
 	})
-}
-
-// waitForMore waits until a server has said text more often than before.
-func waitForMore(t *testing.T, srv *clitest.Process, text string, before int) {
-	t.Helper()
-	for deadline := time.Now().Add(clitest.Limit); strings.Count(srv.Stdout.String(), text) <= before; {
-		require.True(t, time.Now().Before(deadline), "the server has not said %q once more: %s", text, srv.Stdout)
-		time.Sleep(time.Millisecond) // looks again; what decides is the deadline
-	}
 }
 
 // The paths are what openssl takes for good ones.
