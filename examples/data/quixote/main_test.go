@@ -248,16 +248,6 @@ func frame(msg string) string {
 	return string(binary.BigEndian.AppendUint32(nil, uint32(len(msg)))) + msg
 }
 
-// dial connects to a server, with a deadline for all that follows.
-func dial(t *testing.T, addr string) net.Conn {
-	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	require.NoError(t, err)
-	t.Cleanup(func() { conn.Close() })
-	require.NoError(t, conn.SetDeadline(time.Now().Add(clitest.Limit)))
-	return conn
-}
-
 // message reads one.
 func message(t *testing.T, r io.Reader) string {
 	t.Helper()
@@ -274,7 +264,7 @@ func message(t *testing.T, r io.Reader) string {
 // connection, and other clients, are served.
 func TestBadRequests(t *testing.T) {
 	srv := clitest.Start(t, "server", "-port", "0", "-opening")
-	conn, other := dial(t, srv.Addr), dial(t, srv.Addr)
+	conn, other := clitest.Dial(t, srv.Addr), clitest.Dial(t, srv.Addr)
 	for request, want := range map[string]string{
 		``:                           "no request: ",
 		`klingon`:                    "no request: ",
@@ -312,22 +302,22 @@ func TestBadRequests(t *testing.T) {
 
 func TestClientsThatLeave(t *testing.T) {
 	srv := clitest.Start(t, "server", "-port", "0", "-opening", "-idle", "100ms")
-	cut := dial(t, srv.Addr)
+	cut := clitest.Dial(t, srv.Addr)
 	_, err := io.WriteString(cut, frame(`{"encoding":"latin1"}`)[:9])
 	require.NoError(t, err)
-	require.NoError(t, cut.(*net.TCPConn).CloseWrite())
+	require.NoError(t, cut.CloseWrite())
 	srv.Stdout.WaitFor(t, cut.LocalAddr().String()+": ended: the other side closed the connection in the middle of a message\n")
 	for _, text := range []string{"", frame(`{"encoding":"latin1"}`)[:9]} {
-		silent := dial(t, srv.Addr)
+		silent := clitest.Dial(t, srv.Addr)
 		_, err := io.WriteString(silent, text)
 		require.NoError(t, err)
 		srv.Stdout.WaitFor(t, silent.LocalAddr().String()+": ended: timed out")
 	}
-	reset := dial(t, srv.Addr)
+	reset := clitest.Dial(t, srv.Addr)
 	_, err = io.WriteString(reset, frame(`{"encoding":"klingon"}`))
 	require.NoError(t, err)
 	message(t, reset)
-	require.NoError(t, reset.(*net.TCPConn).SetLinger(0)) // closing sends a reset
+	require.NoError(t, reset.SetLinger(0)) // closing sends a reset
 	require.NoError(t, reset.Close())
 	srv.Stdout.WaitFor(t, reset.LocalAddr().String()+": ended: reset")
 	got := clitest.Run(t, "", "client", "-port", srv.Port(), "-o", filepath.Join(t.TempDir(), "out"))
@@ -531,11 +521,7 @@ func TestDiffering(t *testing.T) {
 }
 
 func TestIPv6(t *testing.T) {
-	if probe, err := net.Listen("tcp", "[::1]:0"); err != nil {
-		t.Skipf("no IPv6 on this machine: %v", err)
-	} else {
-		probe.Close()
-	}
+	clitest.NeedHost(t, "::1")
 	srv := clitest.Start(t, "server", "-host", "::1", "-port", "0", "-opening")
 	got := clitest.Run(t, "", "client", "-host", "::1", "-port", srv.Port(), "-o", filepath.Join(t.TempDir(), "out"))
 	require.Equal(t, 0, got.Status, got.Stderr)

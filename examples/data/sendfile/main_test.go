@@ -259,16 +259,6 @@ func TestTooLongForTheReceiver(t *testing.T) {
 	require.Equal(t, []string{"received-1"}, inside(t, dir))
 }
 
-// dial connects to the server for a test that plays the sender itself.
-func dial(t *testing.T, addr string) *net.TCPConn {
-	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	require.NoError(t, err)
-	t.Cleanup(func() { conn.Close() })
-	require.NoError(t, conn.SetDeadline(time.Now().Add(clitest.Limit)))
-	return conn.(*net.TCPConn)
-}
-
 // announce returns the length n and then data, which may not be that long.
 func announce(n uint32, data string) string {
 	return string(binary.BigEndian.AppendUint32(nil, n)) + data
@@ -304,7 +294,7 @@ func TestBadStreams(t *testing.T) {
 			if strings.Contains(c.answer, "nothing comes") {
 				srv = hasty
 			}
-			conn := dial(t, srv.Addr)
+			conn := clitest.Dial(t, srv.Addr)
 			_, err := io.WriteString(conn, c.stream)
 			require.NoError(t, err)
 			switch c.end {
@@ -333,7 +323,7 @@ func TestBadStreams(t *testing.T) {
 func TestSlowSender(t *testing.T) {
 	// A byte now and then is not enough: it takes 64 KiB, or the rest.
 	srv := clitest.Start(t, "server", "-port", "0", "-dir", t.TempDir(), "-stall", "200ms")
-	conn := dial(t, srv.Addr)
+	conn := clitest.Dial(t, srv.Addr)
 	answered := make(chan string, 1)
 	go func() {
 		answer, _ := io.ReadAll(conn)
@@ -356,7 +346,7 @@ func TestSlowSender(t *testing.T) {
 func TestSenderThatWaitsWithAnOpenEnd(t *testing.T) {
 	dir := t.TempDir()
 	srv := clitest.Start(t, "server", "-port", "0", "-dir", dir)
-	conn := dial(t, srv.Addr)
+	conn := clitest.Dial(t, srv.Addr)
 	_, err := io.WriteString(conn, announce(4, "hola"))
 	require.NoError(t, err)
 	answer, err := io.ReadAll(conn)
@@ -585,7 +575,7 @@ func TestFileThatChanges(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		srv := clitest.Start(t, "server", "-port", "0", "-dir", dir)
-		conn := framing.NewConn(dial(t, srv.Addr), ofSender, nil)
+		conn := framing.NewConn(clitest.Dial(t, srv.Addr), ofSender, nil)
 		sum, err := send(t.Context(), conn, strings.NewReader(c.content), 10, clitest.Limit, io.Discard)
 		require.NoError(t, conn.Close())
 		if c.says != "" {

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -63,11 +62,7 @@ func TestDialogue(t *testing.T) {
 }
 
 func TestIPv6(t *testing.T) {
-	if probe, err := net.Listen("tcp", "[::1]:0"); err != nil {
-		t.Skipf("no IPv6 on this machine: %v", err)
-	} else {
-		probe.Close()
-	}
+	clitest.NeedHost(t, "::1")
 	srv := clitest.Start(t, "server", "-host", "::1", "-port", "0")
 	got := clitest.Run(t, "Ana López", "client", "-host", "::1", "-port", srv.Port())
 	require.Equal(t, 0, got.Status, got.Stderr)
@@ -83,11 +78,8 @@ type peer struct {
 
 func dial(t *testing.T, addr string) peer {
 	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	require.NoError(t, err)
-	t.Cleanup(func() { conn.Close() })
-	require.NoError(t, conn.SetDeadline(time.Now().Add(clitest.Limit)))
-	return peer{conn.(*net.TCPConn), t, framing.NewReader(conn, nil)}
+	conn := clitest.Dial(t, addr)
+	return peer{conn, t, framing.NewReader(conn, nil)}
 }
 
 func framed(text string) string {
@@ -243,28 +235,6 @@ func TestManyClients(t *testing.T) {
 	}
 }
 
-// stranger serves one connection with f and returns its address.
-func stranger(t *testing.T, f func(c net.Conn, over <-chan struct{})) (addr, port string) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	var wg sync.WaitGroup
-	t.Cleanup(func() { ln.Close(); wg.Wait() })
-	wg.Go(func() {
-		conn, err := ln.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(clitest.Limit))
-		f(conn, t.Context().Done())
-	})
-	addr = ln.Addr().String()
-	_, port, err = net.SplitHostPort(addr)
-	require.NoError(t, err)
-	return addr, port
-}
-
 func TestBadServers(t *testing.T) {
 	answer := func(wire string) func(net.Conn, <-chan struct{}) {
 		return func(c net.Conn, _ <-chan struct{}) {
@@ -289,14 +259,14 @@ func TestBadServers(t *testing.T) {
 		{"goes on", answer(framed(`{"error":"x"}`) + framed("more")), "ADDR goes on after the end of the dialogue"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			addr, port := stranger(t, test.serve)
+			addr, port := clitest.Stranger(t, test.serve)
 			got := clitest.Run(t, "Ana", "client", "-port", port, "-timeout", "300ms")
 			require.Equal(t, 1, got.Status)
 			require.Contains(t, got.Stderr, strings.ReplaceAll(test.why, "ADDR", addr))
 			require.Equal(t, 1, strings.Count(got.Stderr, "\n"), got.Stderr)
 		})
 	}
-	_, port := stranger(t, func(c net.Conn, _ <-chan struct{}) {
+	_, port := clitest.Stranger(t, func(c net.Conn, _ <-chan struct{}) {
 		r := framing.NewReader(c, nil)
 		r.ReadMessage()
 		io.WriteString(c, framed(`{"student":{"name":"\u001b[2J","id":1,"phone":"\u0007"}}`))

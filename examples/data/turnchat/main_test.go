@@ -8,7 +8,6 @@ import (
 	"net"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,11 +106,7 @@ func TestNextChat(t *testing.T) {
 }
 
 func TestIPv6(t *testing.T) {
-	if probe, err := net.Listen("tcp", "[::1]:0"); err != nil {
-		t.Skipf("no IPv6 on this machine: %v", err)
-	} else {
-		probe.Close()
-	}
+	clitest.NeedHost(t, "::1")
 	srv := clitest.Start(t, "server", "-host", "::1", "-port", "0")
 	got := clitest.Run(t, "hola\n", "client", "-host", "::1", "-port", srv.Port())
 	require.Equal(t, 0, got.Status, got.Stderr)
@@ -127,10 +122,7 @@ type peer struct {
 
 func dial(t *testing.T, addr string) peer {
 	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	require.NoError(t, err)
-	t.Cleanup(func() { conn.Close() })
-	require.NoError(t, conn.SetDeadline(time.Now().Add(clitest.Limit)))
+	conn := clitest.Dial(t, addr)
 	return peer{conn, t, framing.NewReader(conn, nil)}
 }
 
@@ -393,23 +385,9 @@ func TestStopsWhileTalking(t *testing.T) {
 // stranger serves one connection with f and returns its address.
 func stranger(t *testing.T, f func(p peer, over <-chan struct{})) (addr, port string) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	var wg sync.WaitGroup
-	t.Cleanup(func() { ln.Close(); wg.Wait() })
-	wg.Go(func() {
-		conn, err := ln.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(clitest.Limit))
-		f(peer{conn, t, framing.NewReader(conn, nil)}, t.Context().Done())
+	return clitest.Stranger(t, func(conn net.Conn, over <-chan struct{}) {
+		f(peer{conn, t, framing.NewReader(conn, nil)}, over)
 	})
-	addr = ln.Addr().String()
-	_, port, err = net.SplitHostPort(addr)
-	require.NoError(t, err)
-	return addr, port
 }
 
 func TestRudeServers(t *testing.T) {

@@ -293,11 +293,7 @@ func TestTransparent(t *testing.T) {
 }
 
 func TestIPv6(t *testing.T) {
-	if probe, err := net.Listen("tcp", "[::1]:0"); err != nil {
-		t.Skipf("no IPv6 on this machine: %v", err)
-	} else {
-		probe.Close()
-	}
+	clitest.NeedHost(t, "::1")
 	dir := t.TempDir()
 	root := filepath.Join(dir, "root.pem")
 	srv := clitest.Start(t, "server", "-host", "::1", "-port", "0", "-root", root)

@@ -12,9 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -210,20 +208,8 @@ func FuzzTarget(f *testing.F) {
 // answer serves one connection.
 func answer(t *testing.T, serve func(net.Conn)) (addr string) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	var wg sync.WaitGroup
-	t.Cleanup(func() { ln.Close(); wg.Wait() })
-	wg.Go(func() {
-		conn, err := ln.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(clitest.Limit))
-		serve(conn)
-	})
-	return ln.Addr().String()
+	addr, _ = clitest.Stranger(t, func(conn net.Conn, _ <-chan struct{}) { serve(conn) })
+	return addr
 }
 
 func TestBadHosts(t *testing.T) {

@@ -253,11 +253,7 @@ func TestVersions(t *testing.T) {
 }
 
 func TestIPv6(t *testing.T) {
-	if probe, err := net.Listen("tcp", "[::1]:0"); err != nil {
-		t.Skipf("no IPv6 on this machine: %v", err)
-	} else {
-		probe.Close()
-	}
+	clitest.NeedHost(t, "::1")
 	d := certs(t)
 	srv := clitest.Start(t, append([]string{"serve", "--listen", "[::1]:0"}, d.pair("server")...)...)
 	require.Equal(t, "::1", srv.Host())
@@ -365,36 +361,26 @@ func dialTLS(t *testing.T, d folder, addr string) *tls.Conn {
 	return conn
 }
 
-// dial connects without TLS.
-func dial(t *testing.T, addr string) *net.TCPConn {
-	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	require.NoError(t, err)
-	t.Cleanup(func() { conn.Close() })
-	require.NoError(t, conn.SetDeadline(time.Now().Add(clitest.Limit)))
-	return conn.(*net.TCPConn)
-}
-
 // Whatever comes to the port, the server says what it was and goes on.
 func TestBadClients(t *testing.T) {
 	d := certs(t)
 	srv := d.serve(t, "server", "1.3", "--idle", "5s")
-	dial(t, srv.Addr).Close() // knocks, and leaves without a word
+	clitest.Dial(t, srv.Addr).Close() // knocks, and leaves without a word
 
-	conn := dial(t, srv.Addr)
+	conn := clitest.Dial(t, srv.Addr)
 	_, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	require.NoError(t, err)
 	out := srv.Stdout.WaitFor(t, `{"reason":"not-tls"`)
 	require.NotContains(t, out, "cut-off", "who said nothing was not refused")
 	require.Contains(t, out, "HTTP")
 
-	conn = dial(t, srv.Addr)
+	conn = clitest.Dial(t, srv.Addr)
 	_, err = conn.Write([]byte{22, 3, 1, 2, 0, 1, 0, 1}) // the head of a ClientHello of 512 bytes
 	require.NoError(t, err)
 	require.NoError(t, conn.CloseWrite())
 	srv.Stdout.WaitFor(t, `{"reason":"cut-off","by":"client"`)
 
-	conn = dial(t, srv.Addr)
+	conn = clitest.Dial(t, srv.Addr)
 	_, err = conn.Write(append([]byte{22, 3, 1, 0, 200}, bytes.Repeat([]byte{0xff}, 200)...))
 	require.NoError(t, err)
 	_, err = io.ReadAll(conn) // an alert and the end
@@ -408,10 +394,10 @@ func TestBadClients(t *testing.T) {
 func TestSilentClients(t *testing.T) {
 	d := certs(t)
 	srv := clitest.Start(t, append([]string{"serve", "-idle", "100ms"}, d.pair("server")...)...)
-	half := dial(t, srv.Addr)
+	half := clitest.Dial(t, srv.Addr)
 	_, err := half.Write([]byte{22, 3, 1})
 	require.NoError(t, err)
-	for _, conn := range []net.Conn{dial(t, srv.Addr), half, dialTLS(t, d, srv.Addr)} {
+	for _, conn := range []net.Conn{clitest.Dial(t, srv.Addr), half, dialTLS(t, d, srv.Addr)} {
 		_, err := io.ReadAll(conn)
 		require.False(t, err != nil && os.IsTimeout(err), "the server should have closed the connection: %v", err)
 	}
@@ -422,20 +408,8 @@ func TestSilentClients(t *testing.T) {
 // listen serves one connection with serve.
 func listen(t *testing.T, serve func(conn net.Conn)) (addr string) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	var wg sync.WaitGroup
-	t.Cleanup(func() { ln.Close(); wg.Wait() })
-	wg.Go(func() {
-		conn, err := ln.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(clitest.Limit))
-		serve(conn)
-	})
-	return ln.Addr().String()
+	addr, _ = clitest.Stranger(t, func(conn net.Conn, _ <-chan struct{}) { serve(conn) })
+	return addr
 }
 
 func TestBadServers(t *testing.T) {

@@ -253,11 +253,7 @@ func TestIPv6AndNames(t *testing.T) {
 	for _, name := range []string{"localhost", "server.test", "127.0.0.1", "::1"} {
 		require.Equal(t, "HOLA\n", say(t, srv, dir, "hola", "-name", name).Stdout, name)
 	}
-	if probe, err := net.Listen("tcp", "[::1]:0"); err != nil {
-		t.Skipf("no IPv6 on this machine: %v", err)
-	} else {
-		probe.Close()
-	}
+	clitest.NeedHost(t, "::1")
 	srv = clitest.Start(t, "server", "-host", "::1", "-port", "0", "-dir", dir)
 	require.Equal(t, "HOLA\n", say(t, srv, dir, "hola", "-host", "::1").Stdout)
 }

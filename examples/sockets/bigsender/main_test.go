@@ -9,9 +9,7 @@ import (
 	"math/bits"
 	"net"
 	"net/netip"
-	"os"
 	"os/exec"
-	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -161,7 +159,7 @@ func TestNobodyAnswers(t *testing.T) {
 func TestLoopback(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		t.Run(host, func(t *testing.T) {
-			needHost(t, host)
+			clitest.NeedHost(t, host)
 			headers, most := headers4, most4
 			if host == "::1" {
 				headers, most = headers6, most6
@@ -277,20 +275,8 @@ func TestFalseServer(t *testing.T) {
 	}
 }
 
-// program returns the nth program in Python of the README, with another port
-// in the place of 1060: what the README shows is what is tested.
-func program(t *testing.T, n int, port string) string {
-	t.Helper()
-	readme, err := os.ReadFile("README.md")
-	require.NoError(t, err)
-	blocks := regexp.MustCompile("(?s)```python\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
-	require.Greater(t, len(blocks), n)
-	require.Contains(t, blocks[n][1], "1060")
-	return strings.ReplaceAll(blocks[n][1], "1060", port)
-}
-
 func TestPythonServer(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), interop.Python(t), "-c", program(t, 0, "0"))
+	cmd := exec.CommandContext(t.Context(), interop.Python(t), "-c", clitest.ReadmeProgram(t, 0, "0"))
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
@@ -310,17 +296,7 @@ func TestPythonClient(t *testing.T) {
 		t.Skip("the program in Python uses the numbers that Linux gives its options")
 	}
 	srv := clitest.Start(t, "server", "-port", "0")
-	out, err := exec.CommandContext(t.Context(), interop.Python(t), "-c", program(t, 1, srv.Port())).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), interop.Python(t), "-c", clitest.ReadmeProgram(t, 1, srv.Port())).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.Equal(t, fmt.Sprintf("%d bytes arrived, path MTU %d\n", min(most4, loopbackMTU(t)-headers4), min(65535, loopbackMTU(t))), string(out))
-}
-
-// needHost skips the test where the machine has no such address.
-func needHost(t *testing.T, host string) {
-	t.Helper()
-	probe, err := net.ListenPacket("udp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		t.Skipf("no %s on this machine: %v", host, err)
-	}
-	probe.Close()
 }

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -124,30 +123,17 @@ func TestWindowTooLarge(t *testing.T) {
 }
 
 func TestIPv6(t *testing.T) {
-	if probe, err := net.Listen("tcp", "[::1]:0"); err != nil {
-		t.Skipf("no IPv6 on this machine: %v", err)
-	} else {
-		probe.Close()
-	}
+	clitest.NeedHost(t, "::1")
 	srv := clitest.Start(t, "server", "-host", "::1", "-port", "0")
 	got := clitest.Run(t, "", "client", "-host", "::1", "-port", srv.Port(), "-cure", "reader")
 	require.Equal(t, 0, got.Status, got.Stderr)
 	require.Contains(t, got.Stdout, "from [::1]:")
 }
 
-func dial(t *testing.T, addr string) *net.TCPConn {
-	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	require.NoError(t, err)
-	t.Cleanup(func() { conn.Close() })
-	require.NoError(t, conn.SetDeadline(time.Now().Add(clitest.Limit)))
-	return conn.(*net.TCPConn)
-}
-
 // A client that takes nothing for a while and then everything.
 func TestMovesAgain(t *testing.T) {
 	srv := clitest.Start(t, "server", "-port", "0", "-patience", "50ms")
-	conn := dial(t, srv.Addr)
+	conn := clitest.Dial(t, srv.Addr)
 	const size = 1 << 20
 	sent := make(chan error, 1)
 	go func() {
@@ -169,15 +155,15 @@ func TestMovesAgain(t *testing.T) {
 func TestBadClients(t *testing.T) {
 	srv := clitest.Start(t, "server", "-port", "0", "-patience", "50ms", "-timeout", "200ms", "-clients", "3")
 	const slow = "it sent nothing, or took nothing, for too long"
-	silent := dial(t, srv.Addr)
+	silent := clitest.Dial(t, srv.Addr)
 	srv.Stdout.WaitFor(t, fmt.Sprintf("%s: ended after 0 bytes sent back: %s\n", silent.LocalAddr(), slow))
 
-	greedy := dial(t, srv.Addr)
+	greedy := clitest.Dial(t, srv.Addr)
 	_, err := greedy.Write(make([]byte, 64<<20)) // until it is broken off
 	require.Error(t, err)
 	require.Regexp(t, regexp.QuoteMeta(greedy.LocalAddr().String())+`: ended after \d+ bytes sent back: `+slow, srv.Stdout.WaitFor(t, greedy.LocalAddr().String()+": ended"))
 
-	gone := dial(t, srv.Addr)
+	gone := clitest.Dial(t, srv.Addr)
 	_, err = io.WriteString(gone, "hola")
 	require.NoError(t, err)
 	_, err = io.ReadFull(gone, make([]byte, 4))
@@ -196,7 +182,7 @@ func TestManyClients(t *testing.T) {
 	const clients = 30
 	problems := make(chan error, clients)
 	for range clients {
-		conn := dial(t, srv.Addr)
+		conn := clitest.Dial(t, srv.Addr)
 		wg.Go(func() {
 			e := &exchange{conn: conn, total: 200_000, patience: clitest.Limit, window: 1000}
 			problems <- e.interleave()
@@ -211,7 +197,7 @@ func TestManyClients(t *testing.T) {
 // A server that stops while it is stuck ends at once.
 func TestStopsWhileStuck(t *testing.T) {
 	srv := clitest.Start(t, "server", "-port", "0", "-patience", "50ms", "-timeout", "1h")
-	conn := dial(t, srv.Addr)
+	conn := clitest.Dial(t, srv.Addr)
 	sent := make(chan error, 1)
 	go func() {
 		_, err := conn.Write(make([]byte, 64<<20))
@@ -220,29 +206,6 @@ func TestStopsWhileStuck(t *testing.T) {
 	srv.Stdout.WaitFor(t, ": stuck: ")
 	require.Zero(t, srv.Stop())
 	require.Error(t, <-sent)
-}
-
-// listen serves one connection with f, which must return when over is closed,
-// at the end of the test, and returns its address and port.
-func listen(t *testing.T, f func(c net.Conn, over <-chan struct{})) (addr, port string) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	var wg sync.WaitGroup
-	t.Cleanup(func() { ln.Close(); wg.Wait() })
-	wg.Go(func() {
-		conn, err := ln.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(clitest.Limit))
-		f(conn, t.Context().Done())
-	})
-	addr = ln.Addr().String()
-	_, port, err = net.SplitHostPort(addr)
-	require.NoError(t, err)
-	return addr, port
 }
 
 // Whatever a server does wrong, each way of the client ends with one line.
@@ -273,7 +236,7 @@ func TestBadServers(t *testing.T) {
 		for _, cure := range append([]string{"none"}, cures...) {
 			t.Run(test.name+" "+cure, func(t *testing.T) {
 				t.Parallel()
-				addr, port := listen(t, test.serve)
+				addr, port := clitest.Stranger(t, test.serve)
 				got := clitest.Run(t, "", "client", "-port", port, "-cure", cure, "-bytes", "200000", "-patience", "100ms", "-window", "200000")
 				require.Equal(t, 1, got.Status)
 				require.Regexp(t, "^deadlock: ("+strings.ReplaceAll(test.why, "ADDR", regexp.QuoteMeta(addr))+")\n$", got.Stderr)
@@ -281,7 +244,7 @@ func TestBadServers(t *testing.T) {
 		}
 	}
 	t.Run("too much", func(t *testing.T) {
-		addr, port := listen(t, func(c net.Conn, _ <-chan struct{}) {
+		addr, port := clitest.Stranger(t, func(c net.Conn, _ <-chan struct{}) {
 			io.Copy(io.Discard, c)
 			io.WriteString(c, strings.ToUpper(string(text(0, 11))))
 		})

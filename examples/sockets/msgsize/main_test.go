@@ -42,7 +42,7 @@ func TestSizes(t *testing.T) {
 	for _, technique := range techniques {
 		for _, host := range []string{"127.0.0.1", "::1"} {
 			t.Run(technique+" "+host, func(t *testing.T) {
-				needHost(t, host)
+				clitest.NeedHost(t, host)
 				srv := start(t, technique, "-host", host)
 				for _, text := range []string{
 					"", "x", "¡Hola, Zócalo!", "two\nlines\n", "\x00\xff\x1b[2J",
@@ -68,7 +68,7 @@ func TestSizes(t *testing.T) {
 // keep apart.
 func TestDialogue(t *testing.T) {
 	srv := start(t, "length")
-	conn := dial(t, srv.Addr)
+	conn := clitest.Dial(t, srv.Addr)
 	write(t, conn, "\x00\x00\x00\x04hola\x00\x00\x00\x00\x00\x00\x00\x01x")
 	require.NoError(t, conn.CloseWrite())
 	requireReplies(t, conn, " sent 4 bytes", " sent 0 bytes", " sent 1 bytes")
@@ -79,7 +79,7 @@ func TestDialogue(t *testing.T) {
 func TestPieces(t *testing.T) {
 	for _, technique := range techniques {
 		srv := start(t, technique)
-		conn := dial(t, srv.Addr)
+		conn := clitest.Dial(t, srv.Addr)
 		require.NoError(t, conn.SetNoDelay(true))
 		for _, b := range []byte(wire(technique, "in pieces")) {
 			write(t, conn, string(b))
@@ -95,7 +95,7 @@ func TestLarge(t *testing.T) {
 	const size = 100 << 20
 	for _, technique := range techniques {
 		srv := start(t, technique)
-		conn := dial(t, srv.Addr)
+		conn := clitest.Dial(t, srv.Addr)
 		if technique == "length" {
 			write(t, conn, string(binary.BigEndian.AppendUint32(nil, size)))
 		}
@@ -142,7 +142,7 @@ func TestBadClients(t *testing.T) {
 	for _, bad := range badClients {
 		t.Run(bad.technique+", "+bad.name, func(t *testing.T) {
 			srv := servers[bad.technique]
-			conn := dial(t, srv.Addr)
+			conn := clitest.Dial(t, srv.Addr)
 			write(t, conn, bad.wire)
 			if strings.Contains(bad.name, "cut") {
 				require.NoError(t, conn.CloseWrite())
@@ -155,7 +155,7 @@ func TestBadClients(t *testing.T) {
 	for technique, srv := range servers {
 		t.Run("a reset, "+technique, func(t *testing.T) {
 			before := strings.Count(srv.Stdout.String(), "error: ")
-			conn := dial(t, srv.Addr)
+			conn := clitest.Dial(t, srv.Addr)
 			write(t, conn, wire(technique, "hola, servidor")[:6])
 			require.NoError(t, conn.SetLinger(0)) // Close will send RST, not FIN
 			require.NoError(t, conn.Close())
@@ -200,7 +200,7 @@ func TestSilence(t *testing.T) {
 				continue
 			}
 			srv := start(t, technique, "-timeout", "500ms")
-			conn := dial(t, srv.Addr)
+			conn := clitest.Dial(t, srv.Addr)
 			write(t, conn, c.sent)
 			requireReply(t, technique, conn, complaint+"silence for too long "+want)
 			srv.Stdout.WaitFor(t, conn.LocalAddr().String()+": error: silence for too long "+want+"\n")
@@ -217,14 +217,14 @@ func TestServedMeanwhile(t *testing.T) {
 		message := wire(technique, "slowly")
 		var slow []*net.TCPConn
 		for n := range message {
-			conn := dial(t, srv.Addr)
+			conn := clitest.Dial(t, srv.Addr)
 			write(t, conn, message[:n])
 			slow = append(slow, conn)
 		}
 		var wg sync.WaitGroup
 		errs := make([]error, 40)
 		for i := range errs {
-			conn := dial(t, srv.Addr)
+			conn := clitest.Dial(t, srv.Addr)
 			wg.Go(func() { errs[i] = exchange(technique, conn) })
 		}
 		wg.Wait()
@@ -240,7 +240,7 @@ func TestServedMeanwhile(t *testing.T) {
 // TestClients holds the only place; the next client is served when it is free.
 func TestClients(t *testing.T) {
 	srv := start(t, "eof", "-clients", "1", "-timeout", "1h")
-	first, second := dial(t, srv.Addr), dial(t, srv.Addr)
+	first, second := clitest.Dial(t, srv.Addr), clitest.Dial(t, srv.Addr)
 	write(t, second, "second")
 	require.NoError(t, second.CloseWrite())
 	write(t, first, "first")
@@ -258,8 +258,8 @@ func TestStop(t *testing.T) {
 	t.Parallel()
 	for _, technique := range techniques {
 		srv := start(t, technique, "-timeout", "1h")
-		dial(t, srv.Addr)
-		conn := dial(t, srv.Addr)
+		clitest.Dial(t, srv.Addr)
+		conn := clitest.Dial(t, srv.Addr)
 		write(t, conn, wire(technique, "hola")[:3])
 		requireServed(t, technique, srv)
 		require.Equal(t, cli.OK, srv.Stop())
@@ -559,25 +559,6 @@ func (p *peer) line(t *testing.T) string {
 	return strings.TrimSpace(line)
 }
 
-func needHost(t *testing.T, host string) {
-	t.Helper()
-	ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		t.Skipf("this machine cannot listen on %s: %v", host, err)
-	}
-	require.NoError(t, ln.Close())
-}
-
-// dial connects to a server for a test that plays a client by hand.
-func dial(t *testing.T, addr string) *net.TCPConn {
-	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	require.NoError(t, err)
-	t.Cleanup(func() { conn.Close() })
-	require.NoError(t, conn.SetDeadline(time.Now().Add(clitest.Limit)))
-	return conn.(*net.TCPConn)
-}
-
 func write(t *testing.T, conn net.Conn, text string) {
 	t.Helper()
 	_, err := io.WriteString(conn, text)
@@ -631,7 +612,7 @@ func exchange(technique string, conn *net.TCPConn) error {
 // requireServed sees that the server answers another client.
 func requireServed(t *testing.T, technique string, srv *clitest.Process) {
 	t.Helper()
-	conn := dial(t, srv.Addr)
+	conn := clitest.Dial(t, srv.Addr)
 	require.NoError(t, exchange(technique, conn))
 	require.NoError(t, conn.Close())
 }

@@ -32,11 +32,7 @@ type client struct {
 
 func dial(t *testing.T, addr string) client {
 	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	require.NoError(t, err)
-	t.Cleanup(func() { conn.Close() })
-	require.NoError(t, conn.SetDeadline(time.Now().Add(clitest.Limit)))
-	return client{conn.(*net.TCPConn), t}
+	return client{clitest.Dial(t, addr), t}
 }
 
 func framed(text string) string {
@@ -104,11 +100,7 @@ func TestPrograms(t *testing.T) {
 }
 
 func TestIPv6(t *testing.T) {
-	if probe, err := net.Listen("tcp", "[::1]:0"); err != nil {
-		t.Skipf("no IPv6 on this machine: %v", err)
-	} else {
-		probe.Close()
-	}
+	clitest.NeedHost(t, "::1")
 	srv := clitest.Start(t, "server", "-host", "::1", "-port", "0")
 	receiver := clitest.StartClient(t, "", "receiver", "-host", "::1", "-port", srv.Port())
 	srv.Stdout.WaitFor(t, "waits for a message")
@@ -437,28 +429,6 @@ func TestStopsWhileWaiting(t *testing.T) {
 	require.Equal(t, "relay: no answer from "+srv.Addr+": the other side has closed the connection\n", receiver.Stderr.String())
 }
 
-// stranger serves one connection with f and returns its port.
-func stranger(t *testing.T, f func(c net.Conn, over <-chan struct{})) (addr, port string) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	var wg sync.WaitGroup
-	t.Cleanup(func() { ln.Close(); wg.Wait() })
-	wg.Go(func() {
-		conn, err := ln.Accept()
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(clitest.Limit))
-		f(conn, t.Context().Done())
-	})
-	addr = ln.Addr().String()
-	_, port, err = net.SplitHostPort(addr)
-	require.NoError(t, err)
-	return addr, port
-}
-
 // Whatever a server does, a client ends with one line.
 func TestBadServers(t *testing.T) {
 	answer := func(wire string) func(net.Conn, <-chan struct{}) {
@@ -482,7 +452,7 @@ func TestBadServers(t *testing.T) {
 	} {
 		for command, kind := range map[string]string{"sender": "D", "receiver": "M"} {
 			t.Run(test.name+" "+command, func(t *testing.T) {
-				addr, port := stranger(t, test.serve)
+				addr, port := clitest.Stranger(t, test.serve)
 				got := clitest.Run(t, "hola", command, "-port", port, "-wait", "300ms")
 				require.Equal(t, 1, got.Status)
 				require.Equal(t, "relay: "+strings.NewReplacer("ADDR", addr, "KIND", kind).Replace(test.why)+"\n", got.Stderr)
@@ -493,7 +463,7 @@ func TestBadServers(t *testing.T) {
 
 // What a message holds cannot command the receiver's terminal.
 func TestControlCharacters(t *testing.T) {
-	_, port := stranger(t, func(c net.Conn, _ <-chan struct{}) {
+	_, port := clitest.Stranger(t, func(c net.Conn, _ <-chan struct{}) {
 		r := framing.NewReader(c, nil)
 		r.ReadMessage()
 		io.WriteString(c, framed("M\x1b[2Ja\tb\r\nc\x07\u009b"))

@@ -34,7 +34,7 @@ func TestTexts(t *testing.T) {
 func TestExchange(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		t.Run(host, func(t *testing.T) {
-			needHost(t, host)
+			clitest.NeedHost(t, host)
 			srv := clitest.Start(t, "server", "-host", host, "-port", "0")
 			got := clitest.Run(t, "", "client", "-host", host, "-port", srv.Port())
 			require.Equal(t, cli.OK, got.Status, got.Stderr)
@@ -62,7 +62,7 @@ func TestOctetsAreNotCharacters(t *testing.T) {
 // when the server has shown the first.
 func TestPieces(t *testing.T) {
 	srv := clitest.Start(t, "server", "-port", "0")
-	conn := dial(t, srv.Addr)
+	conn := clitest.Dial(t, srv.Addr)
 	write(t, conn, greeting[:7])
 	srv.Stdout.WaitFor(t, "a Read gave 7: 7 of 16 octets\n")
 	write(t, conn, greeting[7:])
@@ -74,7 +74,7 @@ func TestPieces(t *testing.T) {
 // TestNaive shows what the same two pieces do to a server that reads once.
 func TestNaive(t *testing.T) {
 	srv := clitest.Start(t, "server", "-port", "0", "-naive")
-	conn := dial(t, srv.Addr)
+	conn := clitest.Dial(t, srv.Addr)
 	write(t, conn, greeting[:7])
 	srv.Stdout.WaitFor(t, `the message is "Hi ther", or is it? That is 7 of 16 octets`)
 	write(t, conn, greeting[7:])
@@ -125,7 +125,7 @@ func TestBadClients(t *testing.T) {
 	srv := clitest.Start(t, "server", "-port", "0", "-timeout", "1h")
 	for _, bad := range badClients {
 		t.Run(bad.name, func(t *testing.T) {
-			conn := dial(t, srv.Addr)
+			conn := clitest.Dial(t, srv.Addr)
 			name := conn.LocalAddr().String()
 			bad.do(t, conn)
 			if bad.reply != "" {
@@ -136,7 +136,7 @@ func TestBadClients(t *testing.T) {
 		})
 	}
 	t.Run("a reset", func(t *testing.T) {
-		conn := dial(t, srv.Addr)
+		conn := clitest.Dial(t, srv.Addr)
 		name := conn.LocalAddr().String()
 		write(t, conn, greeting[:7])
 		srv.Stdout.WaitFor(t, name+": a Read gave 7: 7 of 16 octets\n")
@@ -160,7 +160,7 @@ func TestSilence(t *testing.T) {
 				args = append(args, "-naive")
 			}
 			srv := clitest.Start(t, args...)
-			conn := dial(t, srv.Addr)
+			conn := clitest.Dial(t, srv.Addr)
 			if !naive {
 				requireReply(t, conn, complaint)
 			}
@@ -168,12 +168,12 @@ func TestSilence(t *testing.T) {
 			if naive {
 				return
 			}
-			conn = dial(t, srv.Addr)
+			conn = clitest.Dial(t, srv.Addr)
 			write(t, conn, greeting[:7])
 			requireReply(t, conn, complaint)
 			srv.Stdout.WaitFor(t, conn.LocalAddr().String()+": error: silent for too long, after 7 of 16 octets\n")
 
-			conn = dial(t, srv.Addr)
+			conn = clitest.Dial(t, srv.Addr)
 			write(t, conn, greeting)
 			requireReply(t, conn, farewell)
 			srv.Stdout.WaitFor(t, conn.LocalAddr().String()+": error: has its answer, but does not hang up\n")
@@ -187,7 +187,7 @@ func TestServedMeanwhile(t *testing.T) {
 	srv := clitest.Start(t, "server", "-port", "0", "-timeout", "1h")
 	var slow []*net.TCPConn
 	for n := range size {
-		conn := dial(t, srv.Addr)
+		conn := clitest.Dial(t, srv.Addr)
 		write(t, conn, greeting[:n])
 		slow = append(slow, conn)
 	}
@@ -195,7 +195,7 @@ func TestServedMeanwhile(t *testing.T) {
 	var wg sync.WaitGroup
 	replies := make([]string, 40)
 	for i := range replies {
-		conn := dial(t, srv.Addr)
+		conn := clitest.Dial(t, srv.Addr)
 		wg.Go(func() {
 			if _, err := io.WriteString(conn, greeting); err != nil {
 				replies[i] = err.Error()
@@ -218,7 +218,7 @@ func TestServedMeanwhile(t *testing.T) {
 // TestClients holds the only place; the next client is served when it is free.
 func TestClients(t *testing.T) {
 	srv := clitest.Start(t, "server", "-port", "0", "-clients", "1", "-timeout", "1h")
-	first, second := dial(t, srv.Addr), dial(t, srv.Addr)
+	first, second := clitest.Dial(t, srv.Addr), clitest.Dial(t, srv.Addr)
 	write(t, second, greeting)
 	require.NoError(t, second.CloseWrite())
 	write(t, first, greeting)
@@ -235,7 +235,7 @@ func TestStop(t *testing.T) {
 	t.Parallel()
 	for _, mode := range [][]string{nil, {"-naive"}} {
 		srv := clitest.Start(t, append([]string{"server", "-port", "0", "-timeout", "1h"}, mode...)...)
-		idle, slow := dial(t, srv.Addr), dial(t, srv.Addr)
+		idle, slow := clitest.Dial(t, srv.Addr), clitest.Dial(t, srv.Addr)
 		srv.Stdout.WaitFor(t, idle.LocalAddr().String()+": connected")
 		srv.Stdout.WaitFor(t, slow.LocalAddr().String()+": connected")
 		if mode == nil {
@@ -424,25 +424,6 @@ func python(t *testing.T, script string, args ...string) *peer {
 	return &peer{cmd, bufio.NewReader(out)}
 }
 
-func needHost(t *testing.T, host string) {
-	t.Helper()
-	ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		t.Skipf("this machine cannot listen on %s: %v", host, err)
-	}
-	require.NoError(t, ln.Close())
-}
-
-// dial connects to a server for a test that plays a client by hand.
-func dial(t *testing.T, addr string) *net.TCPConn {
-	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	require.NoError(t, err)
-	t.Cleanup(func() { conn.Close() })
-	require.NoError(t, conn.SetDeadline(time.Now().Add(clitest.Limit)))
-	return conn.(*net.TCPConn)
-}
-
 func write(t *testing.T, conn net.Conn, text string) {
 	t.Helper()
 	_, err := io.WriteString(conn, text)
@@ -467,7 +448,7 @@ func requireReply(t *testing.T, conn net.Conn, want string) {
 // requireServed sees that the server answers another client.
 func requireServed(t *testing.T, srv *clitest.Process) {
 	t.Helper()
-	conn := dial(t, srv.Addr)
+	conn := clitest.Dial(t, srv.Addr)
 	write(t, conn, greeting)
 	require.NoError(t, conn.CloseWrite())
 	requireReply(t, conn, farewell)

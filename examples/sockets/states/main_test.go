@@ -67,15 +67,6 @@ func TestNames(t *testing.T) {
 	})
 }
 
-func dial(t *testing.T, addr string) *net.TCPConn {
-	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	require.NoError(t, err)
-	t.Cleanup(func() { conn.Close() })
-	require.NoError(t, conn.SetDeadline(time.Now().Add(clitest.Limit)))
-	return conn.(*net.TCPConn)
-}
-
 // Another program sees in the system's table what these two do.
 func TestWatch(t *testing.T) {
 	onLinux(t)
@@ -85,7 +76,7 @@ func TestWatch(t *testing.T) {
 		// Other programs may have had the port at another address.
 		require.Regexp(t, `^local +remote +state\n(.*\n)*`+regexp.QuoteMeta(srv.Addr)+` +– +LISTEN\n`, watch.Stdout.WaitFor(t, "LISTEN\n"))
 
-		conn := dial(t, srv.Addr)
+		conn := clitest.Dial(t, srv.Addr)
 		here, there := conn.LocalAddr().String(), srv.Addr
 		for _, names := range []string{here + " – " + there, there + " – " + here} {
 			watch.Stdout.WaitFor(t, names+": ESTABLISHED\n")
@@ -219,20 +210,20 @@ func TestBacklog(t *testing.T) {
 // Nobody holds a connection for ever, and what clients send is of no effect.
 func TestBadClients(t *testing.T) {
 	srv := clitest.Start(t, "server", "-port", "0", "-idle", "300ms")
-	reset := dial(t, srv.Addr)
+	reset := clitest.Dial(t, srv.Addr)
 	srv.Stdout.WaitFor(t, "remote "+reset.LocalAddr().String())
 	require.NoError(t, reset.SetLinger(0))
 	require.NoError(t, reset.Close())
 	srv.Stdout.WaitFor(t, "closed: remote "+reset.LocalAddr().String()+": reset: ")
 
-	loud := dial(t, srv.Addr)
+	loud := clitest.Dial(t, srv.Addr)
 	_, err := loud.Write(bytes.Repeat([]byte("\x1b[2J"), 100_000))
 	require.NoError(t, err)
 	require.NoError(t, loud.CloseWrite())
 	srv.Stdout.WaitFor(t, "closed: remote "+loud.LocalAddr().String()+": the client has closed its side\n")
 	require.NotContains(t, srv.Stdout.String(), "\x1b")
 
-	silent := dial(t, srv.Addr)
+	silent := clitest.Dial(t, srv.Addr)
 	_, err = silent.Read(make([]byte, 1))
 	require.Equal(t, io.EOF, err)
 	srv.Stdout.WaitFor(t, "closed: remote "+silent.LocalAddr().String()+": silent for 300ms\n")
@@ -240,7 +231,7 @@ func TestBadClients(t *testing.T) {
 
 func TestStopsWithClients(t *testing.T) {
 	srv := clitest.Start(t, "server", "-port", "0", "-stay", "1h")
-	open, half := dial(t, srv.Addr), dial(t, srv.Addr)
+	open, half := clitest.Dial(t, srv.Addr), clitest.Dial(t, srv.Addr)
 	require.NoError(t, half.CloseWrite())
 	srv.Stdout.WaitFor(t, "remote "+open.LocalAddr().String())
 	srv.Stdout.WaitFor(t, "remote "+half.LocalAddr().String())
@@ -353,7 +344,7 @@ func TestProcAgainstNetstat(t *testing.T) {
 		ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 		require.NoError(t, err)
 		defer ln.Close()
-		conn := dial(t, ln.Addr().String())
+		conn := clitest.Dial(t, ln.Addr().String())
 		name := nameOf(ln.Addr())
 		// Other programs may have left something of that name behind.
 		old := func(r row) bool { return r.state == timeWait }

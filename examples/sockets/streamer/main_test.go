@@ -45,7 +45,7 @@ func TestStream(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		for _, mode := range [][]string{nil, {"-blocks"}, {"-answer"}, {"-blocks", "-answer"}} {
 			t.Run(fmt.Sprint(host, mode), func(t *testing.T) {
-				needHost(t, host)
+				clitest.NeedHost(t, host)
 				srv := start(t, append([]string{"-host", host}, mode...)...)
 				client := append([]string{"client", "-host", host, "-port", srv.Port(), "-pause", "1ms"}, mode...)
 				for _, c := range []struct {
@@ -75,7 +75,7 @@ func TestStream(t *testing.T) {
 func TestChunks(t *testing.T) {
 	for _, blocks := range []bool{false, true} {
 		srv := start(t, flags(blocks)...)
-		conn := dial(t, srv.Addr)
+		conn := clitest.Dial(t, srv.Addr)
 		requireReply(t, conn, "") // the server has closed its direction already
 		name := conn.LocalAddr().String()
 		for i, text := range []string{"uno", "dos, tres", "¡fin!"} {
@@ -101,7 +101,7 @@ func TestChunks(t *testing.T) {
 // TestSplitBlock sends the bytes of a block one by one.
 func TestSplitBlock(t *testing.T) {
 	srv := start(t, "-blocks", "-answer")
-	conn := dial(t, srv.Addr)
+	conn := clitest.Dial(t, srv.Addr)
 	require.NoError(t, conn.SetNoDelay(true))
 	for _, b := range []byte(wire(true, "one by one") + wire(true, "")) {
 		write(t, conn, string([]byte{b}))
@@ -195,7 +195,7 @@ func TestBadClients(t *testing.T) {
 		for _, bad := range badClients {
 			t.Run(fmt.Sprintf("%s, answer=%v", bad.name, answer), func(t *testing.T) {
 				srv := servers[bad.blocks]
-				conn := dial(t, srv.Addr)
+				conn := clitest.Dial(t, srv.Addr)
 				write(t, conn, bad.wire)
 				if !bad.open {
 					require.NoError(t, conn.CloseWrite())
@@ -218,7 +218,7 @@ func TestBadClients(t *testing.T) {
 		}
 		for blocks, srv := range servers {
 			t.Run(fmt.Sprintf("a reset, blocks=%v, answer=%v", blocks, answer), func(t *testing.T) {
-				conn := dial(t, srv.Addr)
+				conn := clitest.Dial(t, srv.Addr)
 				write(t, conn, wire(blocks, "hola"))
 				srv.Stdout.WaitFor(t, conn.LocalAddr().String()+": received ")
 				require.NoError(t, conn.SetLinger(0)) // Close will send RST, not FIN
@@ -236,7 +236,7 @@ func TestSilence(t *testing.T) {
 	for _, blocks := range []bool{false, true} {
 		srv := start(t, append(flags(blocks), "-timeout", "500ms", "-answer")...)
 		for _, sent := range []string{"", "hola"} {
-			conn := dial(t, srv.Addr)
+			conn := clitest.Dial(t, srv.Addr)
 			if sent != "" {
 				write(t, conn, wire(blocks, sent))
 			}
@@ -280,14 +280,14 @@ func TestServedMeanwhile(t *testing.T) {
 		message := wire(blocks, "slowly")
 		var slow []*net.TCPConn
 		for n := range message {
-			conn := dial(t, srv.Addr)
+			conn := clitest.Dial(t, srv.Addr)
 			write(t, conn, message[:n])
 			slow = append(slow, conn)
 		}
 		var wg sync.WaitGroup
 		errs := make([]error, 40)
 		for i := range errs {
-			conn := dial(t, srv.Addr)
+			conn := clitest.Dial(t, srv.Addr)
 			defer srv.Stdout.WaitFor(t, conn.LocalAddr().String()+`: the message, 4 bytes: "good"`)
 			wg.Go(func() { errs[i] = sendGood(conn, blocks) })
 		}
@@ -308,7 +308,7 @@ func TestServedMeanwhile(t *testing.T) {
 // TestClients holds the only place; the next client is served when it is free.
 func TestClients(t *testing.T) {
 	srv := start(t, "-clients", "1", "-timeout", "1h")
-	first, second := dial(t, srv.Addr), dial(t, srv.Addr)
+	first, second := clitest.Dial(t, srv.Addr), clitest.Dial(t, srv.Addr)
 	write(t, second, "second")
 	require.NoError(t, second.CloseWrite())
 	srv.Stdout.WaitFor(t, first.LocalAddr().String()+": connected")
@@ -323,11 +323,11 @@ func TestStop(t *testing.T) {
 	t.Parallel()
 	for _, blocks := range []bool{false, true} {
 		srv := start(t, append(flags(blocks), "-timeout", "1h")...)
-		dial(t, srv.Addr)
-		conn := dial(t, srv.Addr)
+		clitest.Dial(t, srv.Addr)
+		conn := clitest.Dial(t, srv.Addr)
 		write(t, conn, wire(blocks, "hola"))
 		srv.Stdout.WaitFor(t, ": received ")
-		write(t, dial(t, srv.Addr), wire(blocks, "hola")[:2])
+		write(t, clitest.Dial(t, srv.Addr), wire(blocks, "hola")[:2])
 		requireServed(t, srv, blocks)
 		require.Equal(t, cli.OK, srv.Stop())
 		require.Empty(t, srv.Stderr.String())
@@ -561,25 +561,6 @@ func wire(blocks bool, text string) string {
 	return string([]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}) + text
 }
 
-func needHost(t *testing.T, host string) {
-	t.Helper()
-	ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		t.Skipf("this machine cannot listen on %s: %v", host, err)
-	}
-	require.NoError(t, ln.Close())
-}
-
-// dial connects to a server for a test that plays a client by hand.
-func dial(t *testing.T, addr string) *net.TCPConn {
-	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	require.NoError(t, err)
-	t.Cleanup(func() { conn.Close() })
-	require.NoError(t, conn.SetDeadline(time.Now().Add(clitest.Limit)))
-	return conn.(*net.TCPConn)
-}
-
 func write(t *testing.T, conn net.Conn, text string) {
 	t.Helper()
 	_, err := io.WriteString(conn, text)
@@ -609,7 +590,7 @@ func sendGood(conn *net.TCPConn, blocks bool) error {
 // requireServed sees that the server listens to another client.
 func requireServed(t *testing.T, srv *clitest.Process, blocks bool) {
 	t.Helper()
-	conn := dial(t, srv.Addr)
+	conn := clitest.Dial(t, srv.Addr)
 	require.NoError(t, sendGood(conn, blocks))
 	srv.Stdout.WaitFor(t, conn.LocalAddr().String()+`: the message, 4 bytes: "good"`)
 	require.NoError(t, conn.Close())

@@ -5,9 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"os/exec"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -309,12 +307,7 @@ func program(t *testing.T, n int, port string) string {
 	if runtime.GOOS != "linux" {
 		t.Skip("the programs in Python are for Linux: elsewhere sockets are shared by another option, or bound otherwise")
 	}
-	readme, err := os.ReadFile("README.md")
-	require.NoError(t, err)
-	blocks := regexp.MustCompile("(?s)```python\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
-	require.Greater(t, len(blocks), n)
-	require.Contains(t, blocks[n][1], "1060")
-	return strings.ReplaceAll(blocks[n][1], "1060", port)
+	return clitest.ReadmeProgram(t, n, port)
 }
 
 // A listener in Go and one in Python on the same port hear the same message.

@@ -56,11 +56,7 @@ func TestText(t *testing.T) {
 }
 
 func TestIPv6(t *testing.T) {
-	if probe, err := net.ListenPacket("udp", "[::1]:0"); err != nil {
-		t.Skipf("no IPv6 on this machine: %v", err)
-	} else {
-		probe.Close()
-	}
+	clitest.NeedHost(t, "::1")
 	srv := clitest.Start(t, "server", "-host", "::1", "-port", "0")
 	require.True(t, strings.HasPrefix(srv.Addr, "[::1]:"), srv.Addr)
 	got := clitest.Run(t, "", "client", "-host", "[::1]", "-port", srv.Port(), "-text", "hola")

@@ -340,7 +340,7 @@ func TestCancel(t *testing.T) {
 func TestExchange(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		t.Run(host, func(t *testing.T) {
-			needHost(t, host)
+			clitest.NeedHost(t, host)
 			srv := clitest.Start(t, "server", "-host", host, "-port", "0", "-drop", "0")
 			// One long wait: however busy the machine is, no second try.
 			got := clitest.Run(t, "hola\n\n¡Zócalo!", "client", "-host", host, "-port", srv.Port(), "-first", "20s", "-max", "20s")
@@ -470,20 +470,8 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// program returns the nth program in Python of the README, with another port
-// in the place of 1060: what the README shows is what is tested.
-func program(t *testing.T, n int, port string) string {
-	t.Helper()
-	readme, err := os.ReadFile("README.md")
-	require.NoError(t, err)
-	blocks := regexp.MustCompile("(?s)```python\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
-	require.Greater(t, len(blocks), n)
-	require.Contains(t, blocks[n][1], "1060")
-	return strings.ReplaceAll(blocks[n][1], "1060", port)
-}
-
 func TestPythonServer(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), interop.Python(t), "-c", program(t, 0, "0"))
+	cmd := exec.CommandContext(t.Context(), interop.Python(t), "-c", clitest.ReadmeProgram(t, 0, "0"))
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
@@ -501,7 +489,7 @@ func TestPythonServer(t *testing.T) {
 
 func TestPythonClient(t *testing.T) {
 	srv := clitest.Start(t, "server", "-port", "0", "-drop", "0.5", "-seed", "4")
-	out, err := exec.CommandContext(t.Context(), interop.Python(t), "-c", program(t, 1, srv.Port())).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), interop.Python(t), "-c", clitest.ReadmeProgram(t, 1, srv.Port())).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.Contains(t, string(out), "the answer is 16\n")
 	said := srv.Stdout.WaitFor(t, `"¡Hola, Zócalo!" (16 bytes) answered`)
@@ -511,14 +499,14 @@ func TestPythonClient(t *testing.T) {
 
 	// The Python client is careful as well, against our forger.
 	forger := clitest.Start(t, "forger", "-port", "0")
-	out, err = exec.CommandContext(t.Context(), interop.Python(t), "-c", program(t, 1, forger.Port())).CombinedOutput()
+	out, err = exec.CommandContext(t.Context(), interop.Python(t), "-c", clitest.ReadmeProgram(t, 1, forger.Port())).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.Contains(t, string(out), "the answer is 16\n")
 	require.NotContains(t, string(out), forgedText)
 
 	// And gives up.
 	silent := clitest.Start(t, "server", "-port", "0", "-drop", "1")
-	out, err = exec.CommandContext(t.Context(), interop.Python(t), "-c", program(t, 1, silent.Port())).CombinedOutput()
+	out, err = exec.CommandContext(t.Context(), interop.Python(t), "-c", clitest.ReadmeProgram(t, 1, silent.Port())).CombinedOutput()
 	require.Error(t, err, "%s", out)
 	require.Contains(t, string(out), "the server may be down")
 }
@@ -560,14 +548,4 @@ func TestManyClients(t *testing.T) {
 	for range clients {
 		require.NoError(t, <-problems)
 	}
-}
-
-// needHost skips the test where the machine has no such address.
-func needHost(t *testing.T, host string) {
-	t.Helper()
-	probe, err := net.ListenPacket("udp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		t.Skipf("no %s on this machine: %v", host, err)
-	}
-	probe.Close()
 }

@@ -39,7 +39,7 @@ var messages = []string{
 func TestSizes(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		t.Run(host, func(t *testing.T) {
-			needHost(t, host)
+			clitest.NeedHost(t, host)
 			srv := clitest.Start(t, "server", "-host", host, "-port", "0")
 			for _, message := range messages {
 				got := clitest.Run(t, message, "client", "-host", host, "-port", srv.Port())
@@ -59,7 +59,7 @@ func TestSizes(t *testing.T) {
 func TestLongest(t *testing.T) {
 	for host, most := range map[string]int{"127.0.0.1": most4, "::1": most6} {
 		t.Run(host, func(t *testing.T) {
-			needHost(t, host)
+			clitest.NeedHost(t, host)
 			srv := clitest.Start(t, "server", "-host", host, "-port", "0")
 			got := clitest.Run(t, strings.Repeat("x", most+1), "client", "-host", host, "-port", srv.Port())
 			require.Equal(t, cli.Failure, got.Status)
@@ -301,14 +301,4 @@ func TestLanguages(t *testing.T) {
 			})
 		}
 	}
-}
-
-// needHost skips the test where the machine has no such address.
-func needHost(t *testing.T, host string) {
-	t.Helper()
-	probe, err := net.ListenPacket("udp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		t.Skipf("no %s on this machine: %v", host, err)
-	}
-	probe.Close()
 }

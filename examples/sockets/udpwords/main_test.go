@@ -329,7 +329,7 @@ func TestExchange(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		for _, format := range []string{pairs, single} {
 			t.Run(format+" "+host, func(t *testing.T) {
-				needHost(t, host)
+				clitest.NeedHost(t, host)
 				srv := clitest.Start(t, "server", "-host", host, "-port", "0", "-format", format)
 				got := clitest.Run(t, "En un lugar\nde la ¡Mancha!\n", "client", "-host", host, "-port", srv.Port(), "-format", format, "-copies", "3", "-seed", "1")
 				require.Equal(t, cli.OK, got.Status, got.Stderr)
@@ -516,20 +516,8 @@ func TestSendStops(t *testing.T) {
 	})
 }
 
-// program returns the nth program in Python of the README, with another port
-// in the place of 1060: what the README shows is what is tested.
-func program(t *testing.T, n int, port string) string {
-	t.Helper()
-	readme, err := os.ReadFile("README.md")
-	require.NoError(t, err)
-	blocks := regexp.MustCompile("(?s)```python\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
-	require.Greater(t, len(blocks), n)
-	require.Contains(t, blocks[n][1], "1060")
-	return strings.ReplaceAll(blocks[n][1], "1060", port)
-}
-
 func TestPythonServer(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), interop.Python(t), "-c", program(t, 0, "0"))
+	cmd := exec.CommandContext(t.Context(), interop.Python(t), "-c", clitest.ReadmeProgram(t, 0, "0"))
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
@@ -546,18 +534,8 @@ func TestPythonServer(t *testing.T) {
 
 func TestPythonClient(t *testing.T) {
 	srv := clitest.Start(t, "server", "-port", "0", "-brief")
-	out, err := exec.CommandContext(t.Context(), interop.Python(t), "-c", program(t, 1, srv.Port())).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), interop.Python(t), "-c", clitest.ReadmeProgram(t, 1, srv.Port())).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.Equal(t, cli.OK, srv.Wait(), srv.Stderr)
 	require.Contains(t, srv.Stdout.String(), fmt.Sprintf("message: %q\n", demoText))
-}
-
-// needHost skips the test where the machine has no such address.
-func needHost(t *testing.T, host string) {
-	t.Helper()
-	probe, err := net.ListenPacket("udp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		t.Skipf("no %s on this machine: %v", host, err)
-	}
-	probe.Close()
 }

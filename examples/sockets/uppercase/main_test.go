@@ -94,11 +94,7 @@ func TestExchange(t *testing.T) {
 }
 
 func TestIPv6(t *testing.T) {
-	if probe, err := net.Listen("tcp", "[::1]:0"); err != nil {
-		t.Skipf("no IPv6 on this machine: %v", err)
-	} else {
-		probe.Close()
-	}
+	clitest.NeedHost(t, "::1")
 	transports(t, func(t *testing.T, network string, flags ...string) {
 		srv := clitest.Start(t, with(flags, "server", "-host", "::1", "-port", "0")...)
 		require.Equal(t, "::1", srv.Host())
