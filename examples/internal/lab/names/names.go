@@ -174,6 +174,25 @@ func Show(name string) string {
 	return fmt.Sprintf("%s (%s)", unicode, ascii)
 }
 
+// ParseHost reads what a user gives as a host: an address, or a name, which is
+// absolute then and in lower case. A URL is neither, nor is a host with a port.
+func ParseHost(text string) (name string, addr netip.Addr, err error) {
+	if addr, err := netip.ParseAddr(text); err == nil {
+		return "", addr, nil
+	}
+	name, err = dnsx.ParseName(text)
+	name = strings.ToLower(name)
+	last := strings.TrimSuffix(name, ".")
+	last = last[strings.LastIndexByte(last, '.')+1:]
+	switch {
+	case err != nil, last == "", strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "":
+		return "", addr, fmt.Errorf("%.80q is neither a name nor an address", text)
+	case strings.Trim(last, "0123456789") == "":
+		return "", addr, fmt.Errorf("%.80q is neither a name nor an address: no top-level domain is a number", text)
+	}
+	return name, addr, nil
+}
+
 // realRoots are the servers of the root, as https://www.iana.org/domains/root/servers
 // lists them. They change once in a decade, one at a time.
 const realRoots = `

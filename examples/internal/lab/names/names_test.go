@@ -113,3 +113,28 @@ func TestShow(t *testing.T) {
 		require.Equal(t, want, Show(name))
 	}
 }
+
+func TestParseHost(t *testing.T) {
+	for text, want := range map[string]string{
+		"www.example.com": "www.example.com.", "WWW.Example.COM.": "www.example.com.", "españa.es": "xn--espaa-rta.es.",
+		"com": "com.", "_sip._tcp.example.com": "_sip._tcp.example.com.",
+	} {
+		name, addr, err := ParseHost(text)
+		require.NoError(t, err)
+		require.Equal(t, want, name)
+		require.False(t, addr.IsValid())
+	}
+	for _, text := range []string{"192.0.2.1", "2001:db8::1", "fe80::1%7"} {
+		name, addr, err := ParseHost(text)
+		require.NoError(t, err)
+		require.Empty(t, name)
+		require.Equal(t, text, addr.String())
+	}
+	for _, text := range []string{
+		"", ".", "a..b", "999.1.1.1", "1.2.3", "http://a.example", "a.example:80", "[::1]", "192.0.2.1:80", "a b.example", "a/b.example",
+		"ana@a.example", "a\x1bb.example", "\u202ea.example", "a\\.b.example", "192.0.2.0/24",
+	} {
+		_, _, err := ParseHost(text)
+		require.ErrorContains(t, err, "neither a name nor an address", "%q", text)
+	}
+}
