@@ -79,16 +79,14 @@
 //   - Reading no more than 512 octets, or what is left of a message:
 //     TestTruncatedGoesOverTCP, TestParseMessageRefuses.
 //   - A pointer to itself in a name: TestParseMessageRefuses.
-//   - Thinking that an alias's target has the type asked for, or that there is
-//     an end: TestIterative, TestIterativeFailures.
+//   - Aliases to nothing, or without end: TestIterative, TestIterativeFailures.
 //   - Forgetting that there is nothing: TestCacheNegative. Or for how long:
 //     TestCacheKeepsNothingTooLong.
 //   - A thousand callers, a thousand questions: TestCacheSingleFlight.
 //   - Names compared by their last letters: TestInZone.
 //   - Waiting for a broken IPv6 before trying IPv4: TestDial.
 //   - A wildcard beside a name that is there without records: TestAsNSD.
-//   - A socket for all addresses that answers from another one than was asked:
-//     TestWildcardSocket.
+//   - Answering from another address than was asked: TestWildcardSocket.
 //
 // # Limits and security
 //

@@ -59,7 +59,7 @@ func ping(fs *flag.FlagSet) cli.Action {
 			return cli.Usagef("a host is needed, such as www.example.com (wwwping -h shows the usage)")
 		}
 		for _, host := range env.Args {
-			if err := checkHost(host); err != nil {
+			if err := checkHost(host, *here); err != nil {
 				return err
 			}
 		}
@@ -107,12 +107,18 @@ func ping(fs *flag.FlagSet) cli.Action {
 }
 
 // checkHost refuses what is no host, and a word without a dot, which could be a
-// command.
-func checkHost(host string) error {
-	if _, err := dnsx.ParseName(host); err != nil {
-		return cli.Usagef("%q is neither a name nor an address", host)
+// command; with here, every name but localhost.
+func checkHost(host string, here bool) error {
+	name, _, err := names.ParseHost(host)
+	if err != nil {
+		return cli.Usagef("%v", err)
 	}
-	if host != "localhost" && !strings.ContainsAny(host, ".:") {
+	switch {
+	case name == "" || name == "localhost.":
+		return nil
+	case here:
+		return cli.Usagef("%q is not here: -here is for localhost and for addresses", host)
+	case !strings.Contains(host, "."):
 		return cli.Usagef("%q is no command, and a host must have a dot", host)
 	}
 	return nil

@@ -51,7 +51,7 @@ func TestHosts(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{
-		{}, {"a..b"}, {""}, {"com"}, {"-as", "a\r\nb", "www.example.com"}, {"-as", "a b", "www.example.com"}, {"-port", "0", "www.example.com"}, {"-server", "x", "www.example.com"},
+		{}, {"a..b"}, {""}, {"com"}, {"-as", "a\r\nb", "www.example.com"}, {"-as", "a b", "www.example.com"}, {"-port", "0", "www.example.com"}, {"http://www.example.com"}, {"www.example.com:80"}, {"[::1]"}, {"-here", "www.example.com"}, {"-server", "x", "www.example.com"},
 	} {
 		got := clitest.Run(t, "", args...)
 		require.Equal(t, 2, got.Status, "%q: %s", args, got.Stderr)

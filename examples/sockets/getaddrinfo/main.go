@@ -84,6 +84,9 @@ func list(fs *flag.FlagSet) cli.Action {
 		resolver := service.Resolver(nil)
 		defer resolver.Close()
 		candidates, err := h.Candidates(ctx, resolver, host, port)
+		if unknown, ok := errors.AsType[net.UnknownNetworkError](err); ok {
+			return cli.Usagef("-network: %v", unknown)
+		}
 		if err != nil {
 			return err
 		}

@@ -76,6 +76,7 @@ func TestErrors(t *testing.T) {
 		"connect -network udp www.example.com 80":               {2, "tcp4"},
 		"connect www.example.com no-such-service":               {2, "no-such-service"},
 		"constants x":                                           {2, "unexpected"},
+		"list -network foo www.example.com 80":                  {2, "-network: unknown network foo"},
 		"list -numerichost www.example.com 80":                  {1, "is not an address"},
 		"list -numericserv www.example.com http":                {1, "is not a number"},
 		"list nothing.example.com 80":                           {1, "no such host"},
