@@ -289,6 +289,41 @@ func TestCacheStale(t *testing.T) {
 	})
 }
 
+// A zone that has shrunk and then falls silent must not seem empty for longer
+// than its SOA record says.
+func TestCacheStaleIsNeverNo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, answer := range map[string]*Answer{
+			"nodata": {Status: NoData, SOA: testSOA},
+			"alias to nowhere": {Status: NXDomain, SOA: testSOA, Records: []Record{
+				{Name: "www.example.com.", Type: CNAME, TTL: time.Hour, Data: "gone.example.com."},
+			}},
+		} {
+			src := &source{f: func(string, Type) (*Answer, error) { return answer, nil }}
+			cache := &Cache{Resolver: src, Stale: time.Hour}
+			_, err := cache.Resolve(t.Context(), "www.example.com.", A)
+			require.NoError(t, err)
+			src.set(failing(temporary(errors.New("gone"))))
+			time.Sleep(testSOA.TTL + time.Second)
+			_, err = cache.Resolve(t.Context(), "www.example.com.", A)
+			require.ErrorIs(t, err, ErrTemporary, name)
+		}
+	})
+}
+
+// Type 0 is a type that anybody can ask for: that there is nothing of it says
+// nothing about the others.
+func TestCacheTypeZero(t *testing.T) {
+	src := &source{f: negative(NoData, testSOA)}
+	cache := &Cache{Resolver: src}
+	_, err := cache.Resolve(t.Context(), "www.example.com.", 0)
+	require.NoError(t, err)
+	src.set(address(time.Hour))
+	a, err := cache.Resolve(t.Context(), "www.example.com.", A)
+	require.NoError(t, err)
+	require.Equal(t, OK, a.Status)
+}
+
 func TestCachePrefetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := &source{f: address(100 * time.Second), takes: time.Second}

@@ -253,6 +253,33 @@ func TestTooLongForUDP(t *testing.T) {
 }
 
 // Over TLS the server must be who it should be, and nothing is asked in clear.
+// A server that could not read the question does not repeat it; what else it
+// sends has to stay as it is.
+func TestErrorWithoutQuestion(t *testing.T) {
+	network := &scripted{udp: func(q []byte) [][]byte {
+		m := &Message{Header: Header{Response: true, Rcode: RcodeFormErr}, EDNS: &EDNS{UDPSize: 1400}}
+		wire, err := m.Pack()
+		require.NoError(t, err)
+		copy(wire, q[:2])
+		return these(wire)
+	}}
+	client := &Client{Dial: network.Dial}
+	m, err := client.Exchange(t.Context(), someServer, NewQuery("www.example.com.", A))
+	require.NoError(t, err)
+	require.Equal(t, RcodeFormErr, m.Rcode)
+	require.Empty(t, m.Questions)
+	require.Equal(t, uint16(1400), m.EDNS.UDPSize)
+}
+
+func TestOneQuestion(t *testing.T) {
+	network := &scripted{udp: func(q []byte) [][]byte { return these(honest(q)) }}
+	query := NewQuery("www.example.com.", A)
+	query.Questions = append(query.Questions, query.Questions[0])
+	_, err := (&Client{Dial: network.Dial}).Exchange(t.Context(), someServer, query)
+	require.ErrorContains(t, err, "2 questions")
+	require.NotErrorIs(t, err, ErrTemporary)
+}
+
 func TestTLS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		config, roots := testcert.Server(t, someServer.Addr().String())

@@ -98,6 +98,25 @@ func TestServerWithoutEDNS(t *testing.T) {
 }
 
 // Many at a time, as behind a server.
+// One server's name being an alias that never ends is no reason not to try the
+// other.
+func TestServerNameInALoop(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		require.NoError(t, l.SetZone(`$ORIGIN halfloop.test.
+$TTL 3600
+@ SOA ns1.example.net. hostmaster 1 7200 3600 1209600 300
+@ NS loop1.example.org.
+@ NS ns1.example.net.
+www A 127.53.30.1
+`, l.Addr(2, 2)))
+		for range 20 { // it begins with any of them
+			r := &dnsx.Iterative{Roots: l.resolver.Roots, Port: l.Port(), Client: l.resolver.Client}
+			_, err := r.Resolve(t.Context(), "www.halfloop.test.", dnsx.A)
+			require.NoError(t, err)
+		}
+	})
+}
+
 func TestManyAtATime(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		cache := &dnsx.Cache{Resolver: l.resolver}
