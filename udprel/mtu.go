@@ -11,6 +11,8 @@ const (
 	minMTU = 548
 	// baseMTU is what nearly every path carries (RFC 9000 section 14).
 	baseMTU = 1200
+	// usualMTU is what Ethernet leaves after the headers of IPv6 and UDP.
+	usualMTU = 1500 - 40 - 8
 	// mtuTries is how often a size is tried: a probe may be lost by chance.
 	mtuTries = 3
 	// mtuGrain is when the search is close enough.
@@ -18,8 +20,8 @@ const (
 )
 
 // An mtuSearch finds how large packets may be, by sending some that hold nothing
-// but filler ([RFC 8899]). First it tries the largest size, then it halves the
-// distance between what passed and what did not.
+// but filler ([RFC 8899]). First it tries the usual size, then the largest, then
+// it halves the distance between what passed and what did not.
 //
 // [RFC 8899]: https://www.rfc-editor.org/rfc/rfc8899
 type mtuSearch struct {
@@ -43,6 +45,8 @@ func (s *mtuSearch) probe() int {
 	switch {
 	case !s.active || s.trying > 0 || s.size >= s.most:
 		return 0
+	case s.tooBig > s.most && s.size < usualMTU:
+		return min(usualMTU, s.most)
 	case s.tooBig > s.most:
 		return s.most
 	case s.tooBig-s.size < mtuGrain:
