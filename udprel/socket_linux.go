@@ -2,6 +2,7 @@ package udprel
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -73,12 +74,12 @@ func (s *linuxSocket) send(b []byte, size int, to netip.AddrPort) error {
 	}
 	if s.segment.Load() {
 		var oob [32]byte
-		n, _, err := s.conn.WriteMsgUDPAddrPort(b, segmentControl(oob[:0], size), to)
-		if err == nil || isTooLarge(err) {
-			return err
-		}
-		if n == 0 {
+		_, _, err := s.conn.WriteMsgUDPAddrPort(b, segmentControl(oob[:0], size), to)
+		switch {
+		case errors.Is(err, unix.EIO):
 			s.segment.Store(false) // some cards cannot do it after all
+		case !errors.Is(err, unix.EINVAL): // a single one may be too long for the interface
+			return err
 		}
 	}
 	return s.sendList(b, size, to)
