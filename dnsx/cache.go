@@ -32,7 +32,7 @@ type Cache struct {
 
 	// Stale is how long after its end an answer may still be given while
 	// Resolver fails, with a TTL of 30 s [RFC 8767]. 0 means not at all.
-	// That a name does not exist is never said for longer than is known.
+	// That there is nothing is never said for longer than is known.
 	//
 	// [RFC 8767]: https://www.rfc-editor.org/rfc/rfc8767
 	Stale time.Duration
@@ -113,7 +113,8 @@ type flight struct {
 }
 
 // cacheKey is the key of a question: the name in wire form, lower case, then
-// the type. That a name does not exist holds for all types: type 0.
+// the type. That a name does not exist holds for all types: the name alone,
+// which ends in a zero octet and so is no other name with a type.
 func cacheKey(name string, typ Type) string {
 	return string(binary.BigEndian.AppendUint16([]byte(wireName(name)), uint16(typ)))
 }
@@ -236,12 +237,13 @@ func (c *Cache) store(key string, f *flight) {
 	if f.err != nil {
 		if old != nil {
 			e := old.Value.(*cacheEntry)
-			if e.answer != nil && now.Before(e.expires.Add(c.Stale)) {
-				if !now.Before(e.expires) { // a prefetch may fail earlier
-					e.retry = now.Add(staleTTL)
-					f.answer, f.err = e.at(now), nil
-					c.stats.Stale++
-				}
+			switch {
+			case e.answer != nil && now.Before(e.expires): // a prefetch has failed
+				return
+			case c.mayBeStale(e, now):
+				e.retry = now.Add(staleTTL)
+				f.answer, f.err = e.at(now), nil
+				c.stats.Stale++
 				return
 			}
 		}
@@ -250,7 +252,7 @@ func (c *Cache) store(key string, f *flight) {
 		}
 		return
 	}
-	forAll := key[:len(key)-2] + "\x00\x00"
+	forAll := key[:len(key)-2]
 	c.drop(old)
 	c.drop(c.entries[forAll]) // what was said about all types, before this
 	ttl := c.lifetime(f.answer)
@@ -321,10 +323,7 @@ func (c *Cache) drop(element *list.Element) {
 // find returns the entry that answers a question now, if there is one. c.mu is
 // held.
 func (c *Cache) find(key []byte, now time.Time) *cacheEntry {
-	var space [maxName + 2]byte
-	all := append(space[:0], key...) // the same name, for all types
-	all[len(all)-2], all[len(all)-1] = 0, 0
-	for _, k := range [2][]byte{key, all} {
+	for _, k := range [2][]byte{key, key[:len(key)-2]} { // the name with its type, then for all types
 		element := c.entries[string(k)]
 		if element == nil {
 			continue
@@ -334,11 +333,17 @@ func (c *Cache) find(key []byte, now time.Time) *cacheEntry {
 			c.recent.MoveToFront(element)
 			return e
 		}
-		if e.answer == nil || !now.Before(e.expires.Add(c.Stale)) {
+		if !c.mayBeStale(e, now) {
 			c.drop(element)
 		}
 	}
 	return nil
+}
+
+// mayBeStale reports whether an entry may be given after its end, should the
+// resolver fail.
+func (c *Cache) mayBeStale(e *cacheEntry, now time.Time) bool {
+	return e.answer != nil && e.answer.Status == OK && now.Before(e.expires.Add(c.Stale))
 }
 
 // used counts a hit, and asks again if it is time to. c.mu is held.

@@ -56,8 +56,8 @@ type Client struct {
 	TCP bool
 	// KeepCase sends letters as they are.
 	KeepCase bool
-	// UDPSize is the largest datagram to take, in octets, if the query has
-	// EDNS that says less. 0 means 1232.
+	// UDPSize is the largest datagram to take, in octets; a longer one is
+	// asked for again over TCP. 0 means 1232.
 	UDPSize uint16
 	// Timeout is how long one exchange may take, TCP included. 0 means 5 s.
 	Timeout time.Duration
@@ -75,6 +75,9 @@ func (c *Client) Exchange(ctx context.Context, server netip.AddrPort, query *Mes
 	var q Question
 	if len(query.Questions) > 0 {
 		q = query.Questions[0]
+	}
+	if n := len(query.Questions); n > 1 { // RFC 9619
+		return nil, &Error{Name: q.Name, Type: q.Type, Server: server, Err: fmt.Errorf("a query of %d questions", n)}
 	}
 	wire, err := query.Pack()
 	if err != nil {
@@ -255,8 +258,10 @@ func (c *Client) overUDP(ctx context.Context, server netip.AddrPort, query []byt
 		err = matches(sent, buf[:n])
 		if err == nil {
 			c.Trace.received(packet)
-			// As it was asked; names that point here change with it.
-			copy(buf[headerSize:n], question)
+			if binary.BigEndian.Uint16(buf[4:]) > 0 {
+				// As it was asked; names that point here change with it.
+				copy(buf[headerSize:n], question)
+			}
 			if n == len(buf) {
 				buf[2] |= 2 // longer than we said, and cut off: as good as TC
 			}
@@ -329,11 +334,11 @@ func readTCP(r io.Reader) ([]byte, error) {
 	return message, nil
 }
 
-// questions returns the octets of the question section of a query of ours:
-// names without compression, one after the other.
+// questions returns the octets of the question section of a query of ours,
+// which has one question or none.
 func questions(query []byte) []byte {
 	end := headerSize
-	for range binary.BigEndian.Uint16(query[4:]) {
+	if binary.BigEndian.Uint16(query[4:]) > 0 {
 		for query[end] != 0 {
 			end += 1 + int(query[end])
 		}

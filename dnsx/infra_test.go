@@ -2,6 +2,7 @@ package dnsx_test
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -114,6 +115,29 @@ www A 127.53.30.1
 			_, err := r.Resolve(t.Context(), "www.halfloop.test.", dnsx.A)
 			require.NoError(t, err)
 		}
+	})
+}
+
+// A server's name may have any number of addresses, all of them a victim's.
+func TestManyAddressesOfOneServer(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		var victims strings.Builder
+		for i := range 40 {
+			fmt.Fprintf(&victims, "many%d A 127.53.77.%d\n", i/20, i+1)
+		}
+		require.NoError(t, l.SetZone("$ORIGIN hostile.test.\n$TTL 3600\n@ SOA ns h 1 7200 3600 1209600 300\n@ NS ns\nns A 127.53.30.1\n"+victims.String()))
+		require.NoError(t, l.SetZone("$ORIGIN attack.test.\n$TTL 3600\n@ SOA ns h 1 7200 3600 1209600 300\n@ NS many0.hostile.test.\n@ NS many1.hostile.test.\n", l.Addr(30, 1)))
+		l.resolver.Timeout = time.Minute // not what is to end it
+		_, err := l.resolver.Resolve(t.Context(), "www.attack.test.", dnsx.A)
+		require.ErrorIs(t, err, dnsx.ErrTemporary)
+		asked := map[netip.AddrPort]bool{}
+		for _, s := range l.steps {
+			if s.Zone == "attack.test." {
+				asked[s.Addr] = true
+			}
+		}
+		require.NotEmpty(t, asked)
+		require.LessOrEqual(t, len(asked), 16)
 	})
 }
 

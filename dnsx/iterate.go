@@ -239,7 +239,13 @@ func (s *search) askZone(ctx context.Context, cut *zoneCut, c *chain, typ Type) 
 		known = append(known, s.r.targets(server)...)
 	}
 	s.r.memory.order(known)
-	if v, done := ask(known[:min(len(known), maxTargets)], 0); done {
+	left := maxTargets
+	first := func(targets []target) (verdict, bool) {
+		targets = targets[:min(len(targets), left)]
+		left -= len(targets)
+		return ask(targets, 0)
+	}
+	if v, done := first(known); done {
 		return v, v.err
 	}
 	rand.Shuffle(len(unknown), func(i, j int) { unknown[i], unknown[j] = unknown[j], unknown[i] })
@@ -249,16 +255,14 @@ func (s *search) askZone(ctx context.Context, cut *zoneCut, c *chain, typ Type) 
 			break
 		}
 		addrs, err := s.addresses(ctx, cut, name)
-		if final(ctx, err) {
-			return verdict{}, err
-		}
-		if len(addrs) == 0 {
-			if err != nil {
-				last = err
+		if err != nil {
+			if final(ctx, err) && !errors.Is(err, ErrLoop) { // a loop is of that server's name only
+				return verdict{}, err
 			}
+			last = fmt.Errorf("%s: %v", name, err)
 			continue
 		}
-		if v, done := ask(s.r.targets(NameServer{Name: name, Addrs: addrs}), 0); done {
+		if v, done := first(s.r.targets(NameServer{Name: name, Addrs: addrs})); done {
 			return v, v.err
 		}
 	}
@@ -293,7 +297,7 @@ func (s *search) addresses(ctx context.Context, cut *zoneCut, name string) ([]ne
 		}
 		ttl := time.Duration(0)
 		for _, r := range a.Records {
-			if addr, err := netip.ParseAddr(r.Data); err == nil && r.Type == typ {
+			if addr, err := netip.ParseAddr(r.Data); err == nil && r.Type == typ && len(addrs) < maxAddrs {
 				addrs, ttl = append(addrs, addr), r.TTL
 			}
 		}

@@ -114,7 +114,10 @@ func (s *Server) deferAnswer(ctx context.Context, q *request, answer []byte, ask
 	select {
 	case s.waiting <- struct{}{}:
 	default: // too many already
-		if ask {
+		switch {
+		case s.Rewrite != nil:
+			answer = nil // no word but the last one
+		case ask:
 			answer = q.appendError(nil, dns.RcodeServerFailure, bitRA, s.maxUDP())
 		}
 		s.done(q, answer, at)

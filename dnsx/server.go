@@ -192,6 +192,9 @@ func (s *Server) Serve(ctx context.Context, pc net.PacketConn, ln net.Listener) 
 	v := &serving{pc: pc, ln: ln, cancel: cancel}
 	if !s.begin(v) {
 		v.close()
+		if ctx.Err() != nil {
+			return context.Cause(ctx) // it may have closed the server just now
+		}
 		return ErrServerClosed
 	}
 	defer s.wg.Done()

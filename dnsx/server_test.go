@@ -665,3 +665,39 @@ func BenchmarkServer(b *testing.B) {
 		})
 	}
 }
+
+// When too many questions wait, one more is dropped rather than sent as Rewrite
+// has not seen it.
+func TestRewriteHasTheLastWord(t *testing.T) {
+	rewriting, release := make(chan struct{}), make(chan struct{})
+	s := &Server{MaxWaiting: 1, Rewrite: func(_ context.Context, _ Exchange, _, answer []byte) [][]byte {
+		rewriting <- struct{}{}
+		<-release
+		return [][]byte{answer}
+	}}
+	s.prepare()
+	query, err := NewQuery("www.example.com.", A).Pack()
+	require.NoError(t, err)
+	q := &request{from: netip.MustParseAddrPort("127.0.0.1:5353")}
+	answer, later := s.respond(nil, q, query)
+	sent := make(chan []byte, 2)
+	send := func(msg []byte) error { sent <- msg; return nil }
+	var pending sync.WaitGroup
+	s.deferAnswer(t.Context(), q, answer, later, nil, &pending, send)
+	<-rewriting
+	s.deferAnswer(t.Context(), q, answer, later, nil, &pending, send)
+	close(release)
+	pending.Wait()
+	require.Len(t, sent, 1)
+	require.Equal(t, uint64(1), s.Stats().Dropped)
+}
+
+// A context that ends before Serve has begun is the reason why it returns, also
+// if it has closed the server by then.
+func TestServeWithEndedContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s := &Server{}
+	require.NoError(t, s.Close())
+	require.ErrorIs(t, s.Serve(ctx, nil, nil), context.Canceled)
+}

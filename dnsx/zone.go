@@ -312,11 +312,7 @@ func (b *zoneBuilder) node(wire, name string) *node {
 	case n == nil:
 		n = &node{name: name}
 		b.zone.nodes[wire] = n
-		up, upName := parentWire(wire), name[dns.Split(name)[0]:]
-		if starts := dns.Split(name); len(starts) > 1 {
-			upName = name[starts[1]:]
-		}
-		b.node(up, upName)
+		b.node(parentWire(wire), ParentName(name))
 	case len(n.sets) == 0:
 		n.name = name
 	}

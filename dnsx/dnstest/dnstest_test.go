@@ -188,3 +188,31 @@ func BenchmarkStart(b *testing.B) {
 		in.Close()
 	}
 }
+
+// Close waits for traces, which may ask the Internet about itself.
+func TestCloseDuringTrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nw := &simnet.Network{}
+		var in *dnstest.Internet
+		asked, closing := make(chan struct{}), make(chan struct{})
+		traced := 0
+		in, err := dnstest.Start(dnstest.Config{Network: dnstest.On(nw.Host), Trace: func(server netip.Addr, _ dnsx.Exchange) {
+			close(asked)
+			<-closing
+			time.Sleep(time.Second) // Close has begun
+			traced = in.Queries(server)
+		}})
+		require.NoError(t, err)
+		conn, err := in.Dial(t.Context(), "udp", netip.AddrPortFrom(in.Addr(0, 1), in.Port()).String())
+		require.NoError(t, err)
+		defer conn.Close()
+		query, err := dnsx.NewQuery("com.", dnsx.NS).Pack()
+		require.NoError(t, err)
+		_, err = conn.Write(query)
+		require.NoError(t, err)
+		<-asked
+		close(closing)
+		require.NoError(t, in.Close())
+		require.Equal(t, 1, traced)
+	})
+}

@@ -159,8 +159,9 @@ func (in *Internet) Close() error {
 
 func (in *Internet) stop() {
 	in.mu.Lock()
-	defer in.mu.Unlock()
-	for _, s := range in.servers {
+	servers := slices.Collect(maps.Values(in.servers))
+	in.mu.Unlock() // a fault or a trace that must end may be about to take it
+	for _, s := range servers {
 		s.dns.Close()
 	}
 	in.wg.Wait()

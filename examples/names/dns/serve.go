@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/zocalo-go/zocalo/dnsx"
@@ -55,7 +56,7 @@ func checkListen(listen string) error {
 func serve(fs *flag.FlagSet) cli.Action {
 	listen := listenFlag(fs)
 	var files []string
-	fs.Func("zone", "zone `FILE`; may be given several times", func(s string) error {
+	fs.Func("zone", "zone `FILE`, whose name (example.com, example.com.zone, example.com.db or db.example.com) completes relative names if it has no $ORIGIN; may be given several times", func(s string) error {
 		files = append(files, s)
 		return nil
 	})
@@ -92,7 +93,23 @@ func readZone(name string) (*dnsx.Zone, error) {
 		return nil, err
 	}
 	defer file.Close()
-	return dnsx.ParseZone(file, "", name)
+	return dnsx.ParseZone(file, originOf(name), name)
+}
+
+// originOf takes the name of a zone from that of its file, as name servers'
+// files are usually called. "" means that it does not look like one: it has to
+// have a dot, and its last label a letter.
+func originOf(file string) string {
+	base := strings.TrimPrefix(filepath.Base(file), "db.")
+	for _, ending := range []string{".zone", ".db"} {
+		base = strings.TrimSuffix(base, ending)
+	}
+	name, err := dnsx.ParseName(base)
+	dot := strings.LastIndex(base, ".")
+	if err != nil || dot < 0 || !strings.ContainsAny(strings.ToLower(base[dot:]), "abcdefghijklmnopqrstuvwxyz") {
+		return ""
+	}
+	return name
 }
 
 func recurse(fs *flag.FlagSet) cli.Action {
