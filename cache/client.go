@@ -260,9 +260,9 @@ func (c *Client) written(r route) {
 	// Servers count in seconds, so a value may live for two more.
 	c.standIn = time.Now().Add(c.Failover + 2*time.Second)
 	for _, n := range c.nodes {
-		if !n.isUp() {
-			n.missed.Store(true)
-		}
+		n.mu.Lock()
+		n.missed = n.missed || n.down != nil
+		n.mu.Unlock()
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/zocalo-go/zocalo/udprel/simnet"
 )
 
 // failover is a pool of three with a client that lets others stand in.
@@ -108,6 +110,38 @@ func TestReturnWithoutFlush(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "v", string(got))
 		require.Zero(t, p.servers[0].flushes)
+	})
+}
+
+// Somebody writes at a stand-in just when the server is being asked whether it
+// is back: it must not come back with what it has.
+func TestWriteDuringReturn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, c := failover(t)
+		ctx := t.Context()
+		key := keyOf(t, c, 0, 0)
+		back := make(chan struct{}, 100)
+		c.Trace = &ClientTrace{Dialed: func(addr string, err error) {
+			if addr == c.nodes[0].address && err == nil {
+				p.net.SetLink(p.client.Addr(), p.addr(0), simnet.Link{Delay: 300 * time.Millisecond})
+				back <- struct{}{}
+			}
+		}}
+		require.NoError(t, c.Set(ctx, key, []byte("old"), 0))
+		p.lose(c, 0)
+		for len(back) > 0 {
+			<-back
+		}
+		p.net.SetLink(p.client.Addr(), p.addr(0), p.net.Link)
+		<-back
+		time.Sleep(100 * time.Millisecond)
+		require.False(t, c.view.Load().up[0], "or this test shows nothing")
+		require.NoError(t, c.Set(ctx, key, []byte("new"), 0))
+		time.Sleep(2 * probeMax)
+		require.True(t, c.view.Load().up[0])
+		_, err := c.Get(ctx, key)
+		require.Equal(t, ErrMiss, err)
+		require.Equal(t, 1, p.servers[0].flushes)
 	})
 }
 

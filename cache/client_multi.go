@@ -78,15 +78,15 @@ func (b *batches) finish(ctx context.Context, op string, f func(i int, n *client
 		if one.err == nil {
 			one.err = one.call.wait(ctx)
 		}
+		if one.call.carries {
+			b.client.written(one.route) // even if it failed, it may have happened
+		}
 		if one.err != nil {
 			if !failed[n] {
 				failed[n] = true
 				errs = append(errs, fmt.Errorf("cache: %s at %s: %w", op, n.address, one.err))
 			}
 			continue
-		}
-		if one.call.carries {
-			b.client.written(one.route)
 		}
 		for j, i := range one.items {
 			if err := f(int(i), n, &one.call.answers[j]); err != nil {

@@ -108,7 +108,7 @@
 // another's Delete. A time to live bounds how long that lasts.
 //
 // A [Server] keeps items within [Server.MaxBytes]; a connection takes at most
-// 64 KiB more. There is no binary protocol, no SASL, no storage on disk. UDP, with
+// 96 KiB more. There is no binary protocol, no SASL, no storage on disk. UDP, with
 // long answers to perhaps forged addresses, is off unless asked for.
 //
 // A [Client] has at most [Client.MaxConns] connections to a server, 1,024 calls

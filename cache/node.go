@@ -40,13 +40,13 @@ type clientNode struct {
 	index            int // in client.nodes
 	network, address string
 	failures         atomic.Int32 // broken connections since the last answer
-	missed           atomic.Bool  // somebody stood in for it, so what it has may be old
 
 	mu       sync.Mutex
 	pipes    []*pipe
 	dial     *dialing  // under way; nil if none
 	notUntil time.Time // no further connection before
 	down     error     // why it is ejected; nil if it is not
+	missed   bool      // somebody stood in for it, so what it has may be old
 	closed   bool
 }
 
@@ -218,15 +218,7 @@ func (n *clientNode) probe() {
 			timer.Stop()
 			return
 		}
-		if p := n.revive(); p != nil {
-			n.mu.Lock()
-			if n.closed {
-				p.close(net.ErrClosed)
-			} else {
-				n.pipes = append(n.pipes, p)
-				n.down = nil
-			}
-			n.mu.Unlock()
+		if n.revive() {
 			n.client.look()
 			if t := n.client.Trace; t != nil && t.Returned != nil {
 				t.Returned(n.address)
@@ -236,16 +228,19 @@ func (n *clientNode) probe() {
 	}
 }
 
-// revive returns a connection on which the server has answered; nil if it does
-// not. A server that others stood in for is emptied first.
-func (n *clientNode) revive() *pipe {
+// revive takes the server back if it answers. One that others stood in for is
+// emptied first.
+func (n *clientNode) revive() bool {
 	nc, err := n.open()
 	if err != nil {
-		return nil
+		return false
 	}
 	p := newPipe(n, nc)
 	c := &exchange{done: make(chan struct{}, 1), want: 1, request: []byte("mn\r\n"), expect: "MN"}
-	empty := n.missed.Swap(false)
+	n.mu.Lock()
+	empty := n.missed
+	n.missed = false
+	n.mu.Unlock()
 	if empty {
 		c.request, c.expect = []byte("flush_all\r\n"), "OK"
 	}
@@ -258,14 +253,23 @@ func (n *clientNode) revive() *pipe {
 			err = net.ErrClosed
 		}
 	}
-	if err == nil && c.answers[0].refusal == "" {
-		return p
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.closed:
+		p.close(net.ErrClosed)
+		return false
+	case err != nil || c.answers[0].refusal != "":
+		n.missed = n.missed || empty
+		p.close(ErrDown)
+		return false
+	case n.missed && !empty: // since we began to ask
+		p.close(ErrDown)
+		return false
 	}
-	if empty {
-		n.missed.Store(true)
-	}
-	p.close(ErrDown)
-	return nil
+	n.pipes = append(n.pipes, p)
+	n.down = nil
+	return true
 }
 
 // close ends all connections.

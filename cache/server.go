@@ -23,7 +23,8 @@ import (
 type Server struct {
 	// MaxBytes is how much memory items may take, with keys, their heads of 29
 	// bytes and the table that finds them; 0 means 64 MiB, and 1 MiB is the
-	// least. Connections take more: up to 96 KiB each while they are busy.
+	// least. Connections take more: about 5 KiB each while they wait for a command, up
+	// to 96 KiB while they are busy.
 	MaxBytes int64
 
 	// MaxItem is the size of the largest item, with key and head; 0 means 1 MiB.
@@ -173,12 +174,10 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 			return fmt.Errorf("cache: serve on %v: %w", ln.Addr(), net.ErrClosed)
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case errors.Is(err, net.ErrClosed) || failures == maxAcceptFailures:
+		case !passes(err):
 			return fmt.Errorf("cache: accept on %v: %w", ln.Addr(), err)
 		}
-		// A connection reset before it was accepted, or no descriptor left:
-		// connections that end may mend it.
-		failures++
+		failures = min(failures+1, 7)
 		select {
 		case <-time.After(5 * time.Millisecond << failures):
 		case <-s.stop:
@@ -187,7 +186,15 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	}
 }
 
-const maxAcceptFailures = 8 // more than two seconds in all
+// passes reports whether an error of Accept may pass: a connection was reset
+// before it was accepted, or no descriptor is left until others end.
+func passes(err error) bool {
+	t, ok := errors.AsType[interface {
+		error
+		Temporary() bool
+	}](err)
+	return ok && t.Temporary()
+}
 
 func (s *Server) begin(c io.Closer, addr net.Addr) error {
 	s.mu.Lock()
@@ -212,8 +219,9 @@ func (s *Server) forget(c io.Closer) {
 func (s *Server) accept(nc net.Conn, listener net.Addr) {
 	c, err := s.enter(nc, listener)
 	if err != nil {
-		// Most networks have room for the line without waiting.
-		_ = nc.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
+		// Most networks have room for the line without waiting. (Over TLS a
+		// write reads, too.)
+		_ = nc.SetDeadline(time.Now().Add(10 * time.Millisecond))
 		_, _ = io.WriteString(nc, err.Error()+"\r\n")
 		nc.Close()
 		if t := s.Trace; t != nil && t.Refused != nil {
@@ -283,12 +291,16 @@ func (s *Server) ward() {
 		case <-s.stop:
 			return
 		case now := <-ticker.C:
-			s.mu.Lock()
-			for c := range s.conns {
-				s.check(c, now)
-			}
-			s.mu.Unlock()
+			s.checkAll(now)
 		}
+	}
+}
+
+func (s *Server) checkAll(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		s.check(c, now)
 	}
 }
 
@@ -323,11 +335,17 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.release()
 		close(done)
 	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	ticker := time.NewTicker(time.Second) // the warden has ended
+	defer ticker.Stop()
+	for {
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case now := <-ticker.C:
+			s.checkAll(now)
+		}
 	}
 }
 

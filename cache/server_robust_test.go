@@ -2,20 +2,27 @@ package cache
 
 import (
 	"bytes"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/zocalo-go/zocalo/internal/interop"
+	"github.com/zocalo-go/zocalo/internal/testcert"
+	"github.com/zocalo-go/zocalo/udprel/simnet"
 )
 
 // FuzzServer says anything to a server, at once and in pieces: the answers must
@@ -83,6 +90,74 @@ func TestTooManyConnections(t *testing.T) {
 		nc := l.dial()
 		defer nc.Close()
 		requireAsk(t, nc, "mn\r\n", "MN\r\n")
+	})
+}
+
+// exhausted is a listener that fails some times before it accepts.
+type exhausted struct {
+	net.Listener
+	err   error
+	times int
+}
+
+func (e *exhausted) Accept() (net.Conn, error) {
+	if e.times--; e.times >= 0 {
+		return nil, &net.OpError{Op: "accept", Err: e.err}
+	}
+	return e.Listener.Accept()
+}
+
+// No descriptor is left for a while: the server waits for one.
+func TestNoDescriptors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := &simnet.Network{}
+		defer network.Close()
+		host := network.Host(netip.MustParseAddr("10.0.0.1"))
+		ln, err := host.Listen("tcp", ":11211")
+		require.NoError(t, err)
+		s := &Server{}
+		require.ErrorIs(t, s.Serve(t.Context(), &exhausted{ln, errors.ErrUnsupported, 1}), errors.ErrUnsupported)
+		ln, err = host.Listen("tcp", ":11211")
+		require.NoError(t, err)
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(t.Context(), &exhausted{ln, syscall.EMFILE, 100}) }()
+		nc, err := network.Host(netip.MustParseAddr("10.0.0.2")).DialContext(t.Context(), "tcp", "10.0.0.1:11211")
+		require.NoError(t, err)
+		defer nc.Close()
+		requireAsk(t, nc, "mn\r\n", "MN\r\n")
+		require.NoError(t, s.Close())
+		require.ErrorIs(t, <-served, net.ErrClosed)
+	})
+}
+
+// A client over TLS that is one too many, and says nothing, stops nobody.
+func TestTooManyOverTLS(t *testing.T) {
+	config, roots := testcert.Server(t)
+	now := time.Now() // for the certificates; the bubble lives in another year
+	synctest.Test(t, func(t *testing.T) {
+		network := &simnet.Network{}
+		defer network.Close()
+		ln, err := network.Host(netip.MustParseAddr("10.0.0.1")).Listen("tcp", ":11211")
+		require.NoError(t, err)
+		s := &Server{MaxConns: 1}
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(t.Context(), tls.NewListener(ln, config)) }()
+		var conns []net.Conn
+		for range 3 {
+			nc, err := network.Host(netip.MustParseAddr("10.0.0.2")).DialContext(t.Context(), "tcp", "10.0.0.1:11211")
+			require.NoError(t, err)
+			defer nc.Close()
+			conns = append(conns, nc)
+			time.Sleep(time.Second)
+			if len(conns) == 2 {
+				conns[0].Close() // the last one may come in
+				time.Sleep(time.Second)
+			}
+		}
+		nc := tls.Client(conns[2], &tls.Config{RootCAs: roots, ServerName: "localhost", MinVersion: tls.VersionTLS12, Time: func() time.Time { return now }})
+		requireAsk(t, nc, "mn\r\n", "MN\r\n")
+		require.NoError(t, s.Close())
+		require.ErrorIs(t, <-served, net.ErrClosed)
 	})
 }
 

@@ -249,17 +249,18 @@ func TestIdleTimeout(t *testing.T) {
 // waited for.
 func TestTimeout(t *testing.T) {
 	inLab(t, &Server{Timeout: 10 * time.Second}, func(t *testing.T, l *lab) {
-		half, deaf, fine := l.dial(), l.dial(), l.dial()
-		for _, nc := range []net.Conn{half, deaf, fine} {
+		half, refused, deaf, fine := l.dial(), l.dial(), l.dial(), l.dial()
+		for _, nc := range []net.Conn{half, refused, deaf, fine} {
 			defer nc.Close()
 		}
 		requireAsk(t, fine, "set big 0 0 1000000\r\n"+strings.Repeat("x", 1000000)+"\r\n", "STORED\r\n")
 		_, err := io.WriteString(half, "set k 0 0 100000\r\n123")
 		require.NoError(t, err)
+		requireAsk(t, refused, "set k x 0 100000\r\n123", "CLIENT_ERROR bad command line format\r\n")
 		_, err = io.WriteString(deaf, strings.Repeat("get big\r\n", 50))
 		require.NoError(t, err)
 		time.Sleep(5 * time.Second)
-		require.EqualValues(t, 3, l.server.Stats().Conns)
+		require.EqualValues(t, 4, l.server.Stats().Conns)
 		time.Sleep(8 * time.Second)
 		require.EqualValues(t, 1, l.server.Stats().Conns)
 		requireAsk(t, fine, "mn\r\n", "MN\r\n")
@@ -300,6 +301,16 @@ func TestShutdownGivesUp(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		require.ErrorIs(t, l.server.Shutdown(ctx), context.DeadlineExceeded)
+	})
+}
+
+// Timeout counts during a shutdown, too.
+func TestShutdownTimeout(t *testing.T) {
+	inLab(t, &Server{Timeout: 10 * time.Second}, func(t *testing.T, l *lab) {
+		nc := l.dial()
+		defer nc.Close()
+		requireAsk(t, nc, "mn\r\nset k 0 0 5\r\n", "MN\r\n")
+		require.NoError(t, l.server.Shutdown(t.Context()))
 	})
 }
 
@@ -411,6 +422,13 @@ func TestDatagrams(t *testing.T) {
 			_, err := client.WriteTo([]byte(junk), to)
 			require.NoError(t, err)
 		}
+		// What is cut at the end spoils neither the answers before it nor the head.
+		for _, cut := range []string{"get k", "set k 0 0 10\r\n12"} {
+			answer, _ = ask("mn\r\n" + cut)
+			require.Equal(t, "MN\r\n", answer)
+		}
+		answer, _ = ask("set k 0 x 10\r\n12")
+		require.Equal(t, "CLIENT_ERROR bad command line format\r\n", answer)
 		for range 10 {
 			answer, _ = ask("append k 0 0 1000\r\n" + strings.Repeat("x", 1000) + "\r\n")
 			require.Equal(t, "STORED\r\n", answer)

@@ -231,7 +231,7 @@ func (c *conn) cachedump(args []byte) {
 // slots at a time, and sent while it is not: a client that does not read must
 // not stop the others. So an item that moves meanwhile may be missed.
 func (c *conn) list(line func([]byte, cell) []byte) {
-	const slots = 64
+	const slots = 16 // so many lines fit in the buffer
 	for i := range c.a.parts {
 		p := &c.a.parts[i]
 		for j, more := 0, true; more && !c.closing; j += slots {

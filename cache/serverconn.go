@@ -157,6 +157,9 @@ var errLineTooLong = errors.New("cache: command line too long")
 
 // fill sends what there is to send and waits for more to come.
 func (c *conn) fill() error {
+	if c.nc == nil {
+		return io.EOF // a datagram is all there is
+	}
 	if err := c.send(); err != nil {
 		return err
 	}
@@ -164,12 +167,12 @@ func (c *conn) fill() error {
 	switch {
 	case c.r == c.w:
 		c.r, c.w = 0, 0
-		if len(c.saved) == 0 {
+		if len(c.saved) == 0 && c.long == longNone {
 			what = waitsIdle
 			c.giveBuffers()
-			if c.full {
-				c.borrow()
-			}
+		}
+		if c.full {
+			c.borrow()
 		}
 	case c.w == len(c.in) && c.r > 0:
 		c.w = copy(c.in, c.in[c.r:c.w])
@@ -186,7 +189,7 @@ func (c *conn) fill() error {
 // read reads once, into b. It returns an error only if it has read nothing.
 func (c *conn) read(b []byte, what int64) (int, error) {
 	if c.nc == nil {
-		return 0, io.EOF // a datagram is all there is
+		return 0, io.EOF
 	}
 	for {
 		if what == waitsIdle && c.s.draining.Load() {

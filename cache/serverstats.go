@@ -379,7 +379,7 @@ const maxPrefixes = 1000 // further ones are not counted
 // count calls f with the key's counts, if they are kept.
 func (k *prefixStats) count(key []byte, f func(*prefixCount)) {
 	prefix, _, ok := bytes.Cut(key, []byte(":"))
-	if !ok {
+	if !ok || len(prefix) > 0 && !validKey(prefix) { // base64 may bring ends of lines
 		return
 	}
 	k.mu.Lock()

@@ -86,9 +86,11 @@ var outcomeText = [...]string{
 // away.
 func (c *conn) refuseValue(size int, line string) {
 	c.reply(line)
+	c.saved = append(c.saved[:0], line...) // the command is not over
 	if c.skip(size+2) != nil {
 		c.closing = true
 	}
+	c.saved = c.saved[:0]
 }
 
 // storeValue reads a value and stores it. What q refers to must not be in the

@@ -102,6 +102,7 @@ func (c *conn) datagram(request []byte) []byte {
 			break
 		}
 		c.command(line, whole)
+		_ = c.send() // only looks at the size
 	}
 	if c.tooMuch {
 		c.quiet = false

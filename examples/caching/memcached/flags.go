@@ -90,8 +90,10 @@ func declare(fs *flag.FlagSet) *options {
 	})
 	fs.Func("b", "does nothing but appear in stats settings: the `backlog`, which the system decides", func(v string) error {
 		s.Settings["tcp_backlog"] = v
-		_, err := strconv.ParseUint(v, 10, 31)
-		return err
+		if _, err := strconv.ParseUint(v, 10, 31); err != nil {
+			return fmt.Errorf("want a number")
+		}
+		return nil
 	})
 	fs.Func("B", "does nothing but appear in stats settings: the `protocol`, auto, ascii or binary; we have ascii only", func(v string) error {
 		s.Settings["binding_protocol"] = v

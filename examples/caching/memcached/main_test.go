@@ -56,7 +56,7 @@ func TestWrongFlags(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "users")
 	require.NoError(t, os.WriteFile(file, []byte("ana secret\n"), 0o600))
 	for _, args := range []string{
-		"-c 0", "-c -1", "-c x", "-t 0", "-B http", "-b x", "-I 1000", "-I 256m", "-I x", "-I 9999999999999m", "-m 0", "-m x", "-R 0",
+		"-p 65536", "-U 65536", "-c 0", "-c -1", "-c x", "-t 0", "-B http", "-b x", "-I 1000", "-I 256m", "-I x", "-I 9999999999999m", "-m 0", "-m x", "-R 0",
 		"-o frobnicate", "-o idle_timeout=x", "-x", "more", "-U 1 -Y " + file, "-p x",
 	} {
 		got := clitest.Run(t, "", strings.Fields(args)...)
@@ -64,7 +64,7 @@ func TestWrongFlags(t *testing.T) {
 		require.Equal(t, 1, strings.Count(got.Stderr, "\n"), got.Stderr)
 		require.Empty(t, got.Stdout, args)
 	}
-	for _, args := range []string{"-Y " + file, "-Y /no/such/file", "-l 192.0.2.1 -p -1", "-l fooble. -p -1", "-p 70000", "-s /no/such/folder/socket"} {
+	for _, args := range []string{"-Y " + file, "-Y /no/such/file", "-l 192.0.2.1 -p -1", "-l fooble. -p -1", "-s /no/such/folder/socket"} {
 		got := clitest.Run(t, "", strings.Fields(args)...)
 		require.Equal(t, cli.Failure, got.Status, args)
 		require.Equal(t, 1, strings.Count(got.Stderr, "\n"), got.Stderr)

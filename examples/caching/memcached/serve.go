@@ -27,6 +27,9 @@ func serve(fs *flag.FlagSet) cli.Action {
 		if o.daemon && !isDaemon() {
 			return daemonize(env)
 		}
+		if max(o.tcp, o.udp) > 65535 {
+			return cli.Usagef("a port is at most 65535, not %d", max(o.tcp, o.udp))
+		}
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		if o.udp != 0 && !cli.Given(fs, "p") {
