@@ -14,7 +14,6 @@ import (
 func Example() {
 	slowSquare := func(_ context.Context, n int) (int, error) {
 		fmt.Println("squaring", n)
-		time.Sleep(time.Millisecond)
 		return n * n, nil
 	}
 	square := cache.NewMemo(slowSquare, nil).Get

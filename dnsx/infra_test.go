@@ -68,7 +68,7 @@ func TestReferralsEnd(t *testing.T) {
 		whole := []string{". referral", "com. referral", "example.com. answer"}
 		require.Equal(t, whole, ask())
 		require.Equal(t, whole[2:], ask())
-		time.Sleep(25 * time.Hour)
+		pass(25 * time.Hour)
 		require.Equal(t, whole, ask())
 	})
 }

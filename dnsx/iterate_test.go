@@ -46,6 +46,12 @@ func inLab(t *testing.T, f func(t *testing.T, l *lab)) {
 	})
 }
 
+// pass lets virtual time go by; outside of a bubble it panics.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 // data gives the records as "name type data".
 func data(a *dnsx.Answer) (list []string) {
 	for _, r := range a.Records {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -49,6 +50,12 @@ func (p *pair) accept(t *testing.T) {
 	var err error
 	p.server, err = p.listener.AcceptConn(t.Context())
 	require.NoError(t, err)
+}
+
+// pass lets virtual time go by; outside of a bubble it panics.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }
 
 func (p *pair) close() {
