@@ -251,7 +251,7 @@ func TestFreshCookie(t *testing.T) {
 	require.Equal(t, phaseOpen, d.ends[1].phase)
 }
 
-// A simulated pair of ends, on virtual time.
+// hosts makes two ends on a simulated network; the second listens.
 func hosts(t *testing.T, n *simnet.Network, ca, cb *Config) (a, b *Endpoint, sock *simnet.PacketConn, l *Listener) {
 	sock, err := n.Host(addrA.Addr()).ListenPacket("udp", addrA.String())
 	require.NoError(t, err)
@@ -263,20 +263,37 @@ func hosts(t *testing.T, n *simnet.Network, ca, cb *Config) (a, b *Endpoint, soc
 	return a, b, sock, l
 }
 
+// A world is two ends on a simulated network, and a connection from a to b.
+type world struct {
+	n    *simnet.Network
+	a, b *Endpoint
+	sock *simnet.PacketConn // a's
+	l    *Listener          // b's
+	c    *Conn
+}
+
+// inWorld runs f on virtual time; link is that in both directions.
+func inWorld(t *testing.T, link simnet.Link, f func(t *testing.T, w *world)) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{n: &simnet.Network{Seed: 1, Link: link}}
+		defer w.n.Close()
+		w.a, w.b, w.sock, w.l = hosts(t, w.n, nil, nil)
+		defer w.a.Close()
+		defer w.b.Close()
+		var err error
+		w.c, err = w.a.Dial(t.Context(), w.b.Addr())
+		require.NoError(t, err)
+		f(t, w)
+	})
+}
+
 // TestEarlyLargeMessage: Send waits for the server's limits before it says that a
 // message is too large.
 func TestEarlyLargeMessage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := &simnet.Network{Seed: 1, Link: simnet.Link{Delay: 10 * time.Millisecond}}
-		defer n.Close()
-		a, b, _, l := hosts(t, n, nil, nil)
-		defer a.Close()
-		defer b.Close()
-		c, err := a.Dial(t.Context(), b.Addr())
-		require.NoError(t, err)
-		require.NoError(t, c.Send(t.Context(), make([]byte, 1<<20), Delivery{}))
-		require.ErrorIs(t, c.Send(t.Context(), make([]byte, 5<<20), Delivery{}), ErrTooLarge)
-		s, err := l.AcceptConn(t.Context())
+	inWorld(t, simnet.Link{Delay: 10 * time.Millisecond}, func(t *testing.T, w *world) {
+		require.NoError(t, w.c.Send(t.Context(), make([]byte, 1<<20), Delivery{}))
+		require.ErrorIs(t, w.c.Send(t.Context(), make([]byte, 5<<20), Delivery{}), ErrTooLarge)
+		s, err := w.l.AcceptConn(t.Context())
 		require.NoError(t, err)
 		msg, err := s.Receive(t.Context())
 		require.NoError(t, err)
@@ -287,28 +304,22 @@ func TestEarlyLargeMessage(t *testing.T) {
 // TestDialWhileClosing: an endpoint that closes takes no new connections, which
 // would keep it open.
 func TestDialWhileClosing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := &simnet.Network{Seed: 1, Link: simnet.Link{Delay: 10 * time.Millisecond}}
-		defer n.Close()
-		a, b, _, l := hosts(t, n, nil, nil)
-		defer b.Close()
-		other, err := n.Host(netip.MustParseAddr("10.0.0.3")).ListenPacket("udp", "10.0.0.3:3")
+	inWorld(t, simnet.Link{Delay: 10 * time.Millisecond}, func(t *testing.T, w *world) {
+		other, err := w.n.Host(netip.MustParseAddr("10.0.0.3")).ListenPacket("udp", "10.0.0.3:3")
 		require.NoError(t, err)
 		e := NewEndpoint(other, nil)
 		defer e.Close()
 		_, err = e.Listen()
 		require.NoError(t, err)
-		_, err = a.Dial(t.Context(), b.Addr())
+		_, err = w.l.AcceptConn(t.Context())
 		require.NoError(t, err)
-		_, err = l.AcceptConn(t.Context())
-		require.NoError(t, err)
-		n.Partition([]netip.Addr{addrB.Addr()}) // the farewell takes its time
+		w.n.Partition([]netip.Addr{addrB.Addr()}) // the farewell takes its time
 		closed := make(chan error, 1)
-		go func() { closed <- a.Close() }()
+		go func() { closed <- w.a.Close() }()
 		time.Sleep(time.Millisecond) // virtual
-		_, err = a.Dial(t.Context(), e.Addr())
+		_, err = w.a.Dial(t.Context(), e.Addr())
 		assert.ErrorIs(t, err, net.ErrClosed)
-		_, err = a.Listen()
+		_, err = w.a.Listen()
 		assert.ErrorIs(t, err, net.ErrClosed)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()
@@ -317,7 +328,7 @@ func TestDialWhileClosing(t *testing.T) {
 			require.NoError(t, err)
 		case <-ctx.Done():
 			t.Error("Close hangs")
-			a.Close()
+			w.a.Close()
 		}
 	})
 }
@@ -325,31 +336,24 @@ func TestDialWhileClosing(t *testing.T) {
 // TestMigrationOutage: an outage right after the client's address has changed
 // does not keep the server from following.
 func TestMigrationOutage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := &simnet.Network{Seed: 1, Link: simnet.Link{Delay: 10 * time.Millisecond}}
-		defer n.Close()
-		a, b, sock, l := hosts(t, n, nil, nil)
-		defer a.Close()
-		defer b.Close()
-		c, err := a.Dial(t.Context(), b.Addr())
-		require.NoError(t, err)
-		s, err := l.AcceptConn(t.Context())
+	inWorld(t, simnet.Link{Delay: 10 * time.Millisecond}, func(t *testing.T, w *world) {
+		s, err := w.l.AcceptConn(t.Context())
 		require.NoError(t, err)
 		time.Sleep(time.Second) // virtual
-		n.SetLink(addrB.Addr(), addrA.Addr(), simnet.Link{Delay: 10 * time.Millisecond, Loss: 1})
-		_, err = sock.Rebind(netip.MustParseAddrPort("10.0.0.1:4000"))
+		w.n.SetLink(addrB.Addr(), addrA.Addr(), simnet.Link{Delay: 10 * time.Millisecond, Loss: 1})
+		_, err = w.sock.Rebind(netip.MustParseAddrPort("10.0.0.1:4000"))
 		require.NoError(t, err)
-		_, err = c.Write([]byte("from elsewhere"))
+		_, err = w.c.Write([]byte("from elsewhere"))
 		require.NoError(t, err)
 		time.Sleep(5 * time.Second)
-		n.SetLink(addrB.Addr(), addrA.Addr(), simnet.Link{Delay: 10 * time.Millisecond})
+		w.n.SetLink(addrB.Addr(), addrA.Addr(), simnet.Link{Delay: 10 * time.Millisecond})
 		time.Sleep(10 * time.Second)
 		require.EqualValues(t, 1, s.Stats().Migrations)
 		_, err = s.Write([]byte("found you"))
 		require.NoError(t, err)
 		buf := make([]byte, 9)
-		require.NoError(t, c.SetReadDeadline(time.Now().Add(10*time.Second)))
-		_, err = c.Read(buf)
+		require.NoError(t, w.c.SetReadDeadline(time.Now().Add(10*time.Second)))
+		_, err = w.c.Read(buf)
 		require.NoError(t, err)
 	})
 }
@@ -385,25 +389,18 @@ func TestChallengeBudget(t *testing.T) {
 
 // TestBareReset: without the token nobody is believed, not even with the id.
 func TestBareReset(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := &simnet.Network{Seed: 1, Link: simnet.Link{Delay: 10 * time.Millisecond}}
-		defer n.Close()
-		a, b, _, l := hosts(t, n, nil, nil)
-		defer a.Close()
-		defer b.Close()
-		c, err := a.Dial(t.Context(), b.Addr())
+	inWorld(t, simnet.Link{Delay: 10 * time.Millisecond}, func(t *testing.T, w *world) {
+		_, err := w.l.AcceptConn(t.Context())
 		require.NoError(t, err)
-		_, err = l.AcceptConn(t.Context())
-		require.NoError(t, err)
-		other, err := n.Host(netip.MustParseAddr("10.0.0.3")).ListenPacket("udp", "10.0.0.3:3")
+		other, err := w.n.Host(netip.MustParseAddr("10.0.0.3")).ListenPacket("udp", "10.0.0.3:3")
 		require.NoError(t, err)
 		for _, body := range [][]byte{nil, make([]byte, 16), bytes.Repeat([]byte{1}, 17)} {
-			p := appendHeader(nil, header{kind: typeReset, connID: c.m.local})
-			_, err := other.WriteTo(append(p, body...), a.Addr())
+			p := appendHeader(nil, header{kind: typeReset, connID: w.c.m.local})
+			_, err := other.WriteTo(append(p, body...), w.a.Addr())
 			require.NoError(t, err)
 		}
 		time.Sleep(time.Second) // virtual
-		_, err = c.Write([]byte("still here"))
+		_, err = w.c.Write([]byte("still here"))
 		require.NoError(t, err)
 	})
 }
@@ -431,26 +428,19 @@ func TestNumberJumps(t *testing.T) {
 
 // TestRepeatFlood: many repeated messages at once do not go over the window.
 func TestRepeatFlood(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := &simnet.Network{Seed: 1, Link: simnet.Link{Rate: 10_000_000, Queue: 25_000, Delay: 20 * time.Millisecond}}
-		defer n.Close()
-		a, b, _, l := hosts(t, n, nil, nil)
-		defer a.Close()
-		defer b.Close()
-		c, err := a.Dial(t.Context(), b.Addr())
-		require.NoError(t, err)
+	inWorld(t, simnet.Link{Rate: 10_000_000, Queue: 25_000, Delay: 20 * time.Millisecond}, func(t *testing.T, w *world) {
 		const count = 10_000
 		sent := make(chan error, 1)
 		go func() {
 			for range count {
-				if err := c.Send(t.Context(), make([]byte, 200), Delivery{Mode: Unordered, Repeat: true}); err != nil {
+				if err := w.c.Send(t.Context(), make([]byte, 200), Delivery{Mode: Unordered, Repeat: true}); err != nil {
 					sent <- err
 					return
 				}
 			}
 			sent <- nil
 		}()
-		s, err := l.AcceptConn(t.Context())
+		s, err := w.l.AcceptConn(t.Context())
 		require.NoError(t, err)
 		start := time.Now()
 		for range count {
@@ -458,8 +448,8 @@ func TestRepeatFlood(t *testing.T) {
 			require.NoError(t, err)
 		}
 		require.NoError(t, <-sent)
-		link := n.Stats(addrA.Addr(), addrB.Addr())
-		t.Logf("%v, %d repeats, %d of %d packets dropped", time.Since(start), c.Stats().Repeats, link.TailDropped, link.Packets)
+		link := w.n.Stats(addrA.Addr(), addrB.Addr())
+		t.Logf("%v, %d repeats, %d of %d packets dropped", time.Since(start), w.c.Stats().Repeats, link.TailDropped, link.Packets)
 		assert.Less(t, float64(link.TailDropped), 0.05*float64(link.Packets))
 	})
 }
@@ -467,16 +457,10 @@ func TestRepeatFlood(t *testing.T) {
 // TestDeadlineOutlives: a deadline far away does not keep a closed connection in
 // memory.
 func TestDeadlineOutlives(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := &simnet.Network{Seed: 1}
-		defer n.Close()
-		a, b, _, _ := hosts(t, n, nil, nil)
-		defer b.Close()
-		c, err := a.Dial(t.Context(), b.Addr())
-		require.NoError(t, err)
-		require.NoError(t, c.SetDeadline(time.Now().Add(time.Hour)))
-		require.NoError(t, a.Close())
-		require.Nil(t, c.rd.timer)
-		require.Nil(t, c.wd.timer)
+	inWorld(t, simnet.Link{}, func(t *testing.T, w *world) {
+		require.NoError(t, w.c.SetDeadline(time.Now().Add(time.Hour)))
+		require.NoError(t, w.a.Close())
+		require.Nil(t, w.c.rd.timer)
+		require.Nil(t, w.c.wd.timer)
 	})
 }
