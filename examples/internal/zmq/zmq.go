@@ -1,0 +1,75 @@
+// Package zmq joins the flags -host and -port of the exercises with the
+// endpoints of package mq.
+package zmq
+
+import (
+	"context"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"unicode"
+
+	"github.com/zocalo-go/zocalo/examples/internal/cli"
+	"github.com/zocalo-go/zocalo/mq"
+)
+
+// Bind binds socket to the address of the flags and prints "listening on ADDR".
+func Bind(ctx context.Context, env *cli.Env, socket *mq.Socket, addr *cli.Addr) error {
+	endpoint, err := socket.Bind(ctx, "tcp://"+addr.String())
+	if err != nil {
+		return err
+	}
+	bound, err := net.ResolveTCPAddr("tcp", strings.TrimPrefix(endpoint, "tcp://"))
+	if err != nil {
+		return err
+	}
+	return env.Listening(bound)
+}
+
+// Connect connects socket to the address of the flags and returns the endpoint.
+// It does not wait for anybody to be there.
+func Connect(socket *mq.Socket, addr *cli.Addr) (endpoint string, err error) {
+	target, err := addr.Target()
+	if err != nil {
+		return "", err
+	}
+	endpoint = "tcp://" + target
+	return endpoint, socket.Connect(endpoint)
+}
+
+// Printable is a frame as text without control characters, which could command
+// the reader's terminal.
+func Printable(frame []byte) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '·'
+		}
+		return r
+	}, string(frame))
+}
+
+// Watch returns a copy of env, and a channel on which the first line comes that
+// is printed there and has text in it: for a demo that waits for a command in
+// the background.
+func Watch(env *cli.Env, text string) (*cli.Env, <-chan string) {
+	lines := make(chan string, 1)
+	watched := *env
+	watched.Stdout = &watcher{w: env.Stdout, text: text, lines: lines}
+	return &watched, lines
+}
+
+type watcher struct {
+	w     io.Writer
+	text  string
+	lines chan<- string // has room for the one line
+	once  sync.Once
+}
+
+// Write takes whole lines, as all the output of a demo comes.
+func (w *watcher) Write(p []byte) (int, error) {
+	if line := string(p); strings.Contains(line, w.text) {
+		w.once.Do(func() { w.lines <- line })
+	}
+	return w.w.Write(p)
+}
