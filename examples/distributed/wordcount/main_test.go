@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/zocalo-go/zocalo/examples/internal/cli"
 	"github.com/zocalo-go/zocalo/examples/internal/clitest"
 	"github.com/zocalo-go/zocalo/examples/internal/corpus"
 	"github.com/zocalo-go/zocalo/examples/internal/words"
@@ -65,6 +68,16 @@ func TestText(t *testing.T) {
 	text, err := os.ReadFile(out)
 	require.NoError(t, err)
 	require.Equal(t, strings.Repeat("uno\ndos\n", 3), string(text))
+
+	got = clitest.Run(t, "", "text", "-from", from, "-size", "10", "-out", from)
+	require.Equal(t, clitest.Result{Stdout: from + ": 16 bytes\n"}, got, "a file in place of itself")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.Equal(t, cli.Interrupted, run(ctx, []string{"text", "-from", from, "-out", out}, nil, io.Discard, io.Discard))
+	text, err = os.ReadFile(out)
+	require.NoError(t, err)
+	require.Len(t, text, 24, "as before")
 
 	got = clitest.Run(t, "", "text", "-words", from, "-size", "1000", "-seed", "7", "-out", out)
 	require.Zero(t, got.Status, got.Stderr)

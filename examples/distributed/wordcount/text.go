@@ -11,6 +11,7 @@ import (
 	"github.com/zocalo-go/zocalo/examples/internal/cli"
 	"github.com/zocalo-go/zocalo/examples/internal/corpus"
 	"github.com/zocalo-go/zocalo/examples/internal/words"
+	"github.com/zocalo-go/zocalo/mapreduce"
 )
 
 // textSize is the size of a text unless told otherwise; the course wants 5 MB.
@@ -22,7 +23,7 @@ func text(fs *flag.FlagSet) cli.Action {
 	from := fs.String("from", "", "repeat this `file`, as often as needed")
 	list := fs.String("words", "", "draw words from the list in this `file`; none means Debian's, or a small list")
 	seed := cli.Number(fs, "seed", int64(1), 0, 1<<60, "another `number` gives other words")
-	return func(_ context.Context, env *cli.Env) error {
+	return func(ctx context.Context, env *cli.Env) error {
 		if *out == "" {
 			return cli.Usagef("-out is needed")
 		}
@@ -41,23 +42,34 @@ func text(fs *flag.FlagSet) cli.Action {
 			}
 			write = func(w io.Writer) error { return corpus.Zipf(w, list, *size, uint64(*seed)) }
 		}
-		f, err := os.Create(*out)
+		// Written aside first: out may be the file that is repeated.
+		sink, err := mapreduce.File(*out).Create()
 		if err != nil {
 			return err
 		}
-		if err := write(f); err != nil {
-			f.Close()
-			return err
-		}
-		info, err := f.Stat()
+		written := 0
+		err = write(writerFunc(func(p []byte) (int, error) {
+			if ctx.Err() != nil {
+				return 0, context.Cause(ctx)
+			}
+			written += len(p)
+			return sink.Write(p)
+		}))
 		if err != nil {
-			f.Close()
+			sink.Abort()
 			return err
 		}
-		fmt.Fprintf(env.Stdout, "%s: %d bytes\n", *out, info.Size())
-		return f.Close()
+		if err := sink.Commit(); err != nil {
+			return err
+		}
+		fmt.Fprintf(env.Stdout, "%s: %d bytes\n", *out, written)
+		return nil
 	}
 }
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // repeat writes a file again and again until there are size bytes.
 func repeat(w io.Writer, name string, size int64) error {
