@@ -2,13 +2,9 @@ package httpx
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"slices"
-	"strconv"
-	"sync"
 	"time"
 )
 
@@ -101,6 +97,14 @@ func (c *Cache) follow(r *http.Request, f *flight) (resp *http.Response, again b
 	if !fill.join() {
 		c.leave(e)
 		return nil, true, nil
+	}
+	if fill.size < 0 {
+		// Whether there is room for it shows at its end. Until then nothing of
+		// it goes to r, but r need not wait for a slow client either.
+		body := fill.reader(r)
+		defer body.Close()
+		fill.drain(body.gone)
+		return nil, r.Context().Err() == nil, context.Cause(r.Context())
 	}
 	return c.hit(r, e, rec, fill, now, true), false, nil
 }
@@ -239,16 +243,14 @@ func (c *Cache) ask(r *http.Request, f *flight, e *entry, rec *record, asks cach
 	// The filling holds a reference until it is over, its reader another one.
 	fresh.Size = resp.ContentLength
 	filled := &entry{body: body, rec: fresh, refs: 2}
-	fill := &filling{c: c, f: f, e: filled, body: body, src: resp.Body, cancel: cancel, request: r.Header, size: fresh.Size, readers: 1, changed: make(chan struct{})}
+	fill := &filling{c: c, f: f, e: filled, body: body, src: resp.Body, cancel: cancel, request: r.Header, size: fresh.Size, readers: 1, over: make(chan struct{}), changed: make(chan struct{})}
 	filled.fill = fill
-	if resp.ContentLength >= 0 {
-		// Others may read it while it comes, so that there must be room for all.
-		c.mu.Lock()
-		if fill.failed = !c.reserve(filled, fresh.Size); !fill.failed {
-			f.land(filled)
-		}
-		c.mu.Unlock()
+	c.mu.Lock()
+	// Others may read it while it comes, so that there must be room for all.
+	if fill.failed = fill.size >= 0 && !c.reserve(filled, fill.size); !fill.failed {
+		f.land(filled)
 	}
+	c.mu.Unlock()
 	resp.Body = fill.reader(r)
 	if resp.ContentLength == 0 {
 		fill.err = io.EOF
@@ -289,245 +291,4 @@ func (b *passedBody) Close() error {
 	b.unwatch()
 	defer b.cancel()
 	return b.ReadCloser.Close()
-}
-
-// A filling is a body on its way from the origin into the store. Whoever of
-// its readers needs more than is there fetches it, for all: it comes at the
-// pace of the fastest.
-type filling struct {
-	c       *Cache
-	f       *flight
-	e       *entry
-	body    CacheBody // that of e, also when e has lost it
-	src     io.ReadCloser
-	cancel  context.CancelFunc
-	request http.Header // that of the first reader
-	size    int64       // of the body, as announced; -1 if it was not
-
-	mu      sync.Mutex
-	have    int64
-	err     error         // how it ended; io.EOF is well
-	kept    int64         // of these, bytes that can be read back
-	failed  bool          // what comes is not stored any more
-	busy    bool          // somebody is fetching
-	changed chan struct{} // closed, and made anew, when something has changed
-	readers int
-}
-
-var errReaderGone = errors.New("httpx: read of a body that is closed, or whose request is over")
-
-var errNotKept = errors.New("httpx: the cache could not keep what others were waiting for")
-
-// join lets one more read, from the beginning. It fails when all are gone.
-func (f *filling) join() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.readers == 0 && f.err == nil || f.failed || f.err != nil && f.err != io.EOF {
-		return false
-	}
-	f.readers++
-	return true
-}
-
-// read reads at a position of the body, unless the reader has gone.
-func (f *filling) read(gone <-chan struct{}, p []byte, at int64) (int, error) {
-	f.mu.Lock()
-	for {
-		switch {
-		case at < f.kept:
-			n := min(int64(len(p)), f.kept-at)
-			f.mu.Unlock()
-			got, err := f.body.ReadAt(p[:n], at)
-			if got > 0 || err == nil {
-				return got, nil
-			}
-			return 0, fmt.Errorf("httpx: cache store: %w", unexpectedEOF(err))
-		case f.err != nil:
-			err := f.err
-			f.mu.Unlock()
-			return 0, err
-		case at < f.have: // what is missing went by, to another reader
-			f.mu.Unlock()
-			return 0, errNotKept
-		case !f.busy:
-			f.busy = true
-			f.mu.Unlock()
-			return f.fetch(p)
-		}
-		changed := f.changed
-		f.mu.Unlock()
-		select {
-		case <-changed:
-		case <-gone:
-			return 0, errReaderGone
-		}
-		f.mu.Lock()
-	}
-}
-
-// fetch reads the next bytes from the origin into p and into the store.
-func (f *filling) fetch(p []byte) (int, error) {
-	if f.size >= 0 { // more than was announced is not part of it
-		p = p[:min(int64(len(p)), f.size-f.have)]
-	}
-	n, err := f.src.Read(p)
-	keep := !f.failed && f.keep(p[:n])
-	f.mu.Lock()
-	f.have += int64(n)
-	if keep {
-		f.kept = f.have
-	}
-	f.failed = !keep
-	switch {
-	case f.err != nil: // all readers have gone meanwhile
-		err = f.err
-	case f.have == f.size && err == nil:
-		err = io.EOF // all that was announced: nobody may ask for more
-	case f.have < f.size && err == io.EOF:
-		err = io.ErrUnexpectedEOF
-	}
-	f.err = err
-	f.busy = false
-	close(f.changed)
-	f.changed = make(chan struct{})
-	f.mu.Unlock()
-	if !keep || err != nil {
-		f.finish()
-	}
-	if n > 0 {
-		return n, nil
-	}
-	return n, err
-}
-
-// keep stores bytes; false if that is not possible any more.
-func (f *filling) keep(p []byte) bool {
-	if len(p) == 0 {
-		return true
-	}
-	if f.size < 0 { // otherwise there is room for all
-		f.c.mu.Lock()
-		ok := f.have+int64(len(p)) <= f.c.maxObject() && f.c.reserve(f.e, int64(len(p)))
-		f.c.mu.Unlock()
-		if !ok {
-			return false
-		}
-	}
-	_, err := f.body.Write(p)
-	return err == nil
-}
-
-// finish puts the whole body into the cache, or gives up a broken one.
-func (f *filling) finish() {
-	c := f.c
-	f.mu.Lock()
-	good := f.err == io.EOF && !f.failed
-	f.mu.Unlock()
-	if good {
-		good = c.keepWhole(f)
-	}
-	c.mu.Lock()
-	if good {
-		f.f.land(f.e)
-	}
-	c.mu.Unlock()
-	c.over(f.f)
-	c.mu.Lock()
-	if f.e.fill != nil {
-		f.e.fill = nil
-		f.e.refs-- // the filling's own
-		c.release(f.e)
-	}
-	c.mu.Unlock()
-}
-
-// keepWhole puts an entry that is complete into the place of those it
-// supersedes.
-func (c *Cache) keepWhole(f *filling) bool {
-	e := f.e
-	rec := *e.rec
-	rec.Size = f.have
-	if rec.Header["Content-Length"] == nil && rec.Status != http.StatusNoContent {
-		rec.Header = rec.Header.Clone()
-		rec.Header["Content-Length"] = []string{strconv.FormatInt(f.have, 10)}
-	}
-	if c.Store != nil {
-		data, err := rec.marshal()
-		if err == nil {
-			err = e.body.Keep(data)
-		}
-		if err != nil {
-			return false
-		}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if f.f.doomed || c.closed || e.place != nil || !c.reserve(e, rec.cost()-rec.Size) {
-		_ = e.body.Keep(nil)
-		return false
-	}
-	for _, old := range c.entries[rec.Key] {
-		if old.rec.matches(f.request) {
-			defer c.remove(old)
-		}
-	}
-	e.rec = &rec
-	c.insert(e)
-	c.stats.Stored++
-	return true
-}
-
-// leave is what a reader does that closes its body. When the last one goes
-// before the end, the origin need not send the rest. A read that is under way
-// cleans up itself.
-func (f *filling) leave() {
-	f.mu.Lock()
-	f.readers--
-	gone := f.readers == 0
-	abandoned := gone && f.err == nil
-	if abandoned {
-		f.err = io.ErrUnexpectedEOF
-	}
-	busy := f.busy
-	f.mu.Unlock()
-	if abandoned && !busy {
-		f.finish()
-	}
-	if gone {
-		f.cancel()
-		f.src.Close()
-	}
-	f.c.leave(f.e)
-}
-
-// A fillReader is one reader of a filling.
-type fillReader struct {
-	fill    *filling
-	gone    <-chan struct{} // the client is
-	unwatch func() bool
-	at      int64
-	closed  sync.Once
-}
-
-// reader returns the body of a response to r. It is closed when the client
-// goes: nobody waits then for an origin that is silent.
-func (f *filling) reader(r *http.Request) *fillReader {
-	body := &fillReader{fill: f, gone: r.Context().Done()}
-	body.unwatch = context.AfterFunc(r.Context(), func() { body.closed.Do(f.leave) })
-	return body
-}
-
-func (r *fillReader) Read(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	n, err := r.fill.read(r.gone, p, r.at)
-	r.at += int64(n)
-	return n, err
-}
-
-func (r *fillReader) Close() error {
-	r.unwatch()
-	r.closed.Do(r.fill.leave)
-	return nil
 }

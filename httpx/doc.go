@@ -11,8 +11,9 @@
 //
 // [Transport] is the other side, for an [http.Client]. [FileHandler] shows a folder
 // as a web site and [ErrorPage] explains what went wrong, on this server or another.
-// [ReadRequest], [ReadResponse], [WriteRequest] and [WriteResponse] are the messages
-// alone.
+// [Cache] remembers responses, [Proxy] passes requests on, [Balancer] spreads them;
+// [Sessions] and [Jar] are the two ends of a cookie. [ReadRequest], [ReadResponse],
+// [WriteRequest] and [WriteResponse] are the messages alone.
 //
 // # The idea
 //
@@ -32,12 +33,13 @@
 // past the proxy. So a message that can be read in two ways is refused, and the
 // connection closed, as [RFC 9112 section 11.2] advises.
 //
-// A connection costs a round trip or more before the first byte, so a client keeps
-// it. The server may close it at the moment in which the next request leaves; nobody
-// can tell then whether that was carried out, so it is sent again only if doing it
-// twice does no harm. And a copy of a document is named by its validator (ETag): with
-// it a client asks "only if it has changed" (304), "only if it is still this one"
-// (412, against lost updates), and "only the part that I lack" (206).
+// A connection costs a round trip before the first byte, so a client keeps it. The
+// server may close it just as the next request leaves; that is sent again only if
+// doing it twice does no harm. A copy of a document is named by its validator (ETag):
+// "only if it has changed" (304), "only if it is still this one" (412). A cache uses
+// a copy without asking while it is fresh, that is younger than the lifetime that
+// the origin gave; then it asks with the validator. What is stored for one may be
+// given to all, so anything private must stay out.
 //
 // # The picture
 //
@@ -77,21 +79,19 @@
 //     TestLikeNetHTTP lists where we are stricter than net/http, and why.
 //   - A message that is cut off taken for a short one: TestTruncated,
 //     TestReverseProxy; over TLS: TestCutOffOverTLS, TestTransportTLSCut.
-//   - Line ends in a value that a program puts into a field: TestWriteRefuses, TestFraming.
+//   - Line ends in a value that a program puts into a field: TestWriteRefuses.
 //   - A client that sends a header byte by byte, a body now and then, or does not
 //     take its answer: TestDeadlines, TestSlowReader.
 //   - A close with bytes unread resets the connection and may destroy the answer
 //     just sent, so a server reads on for a second: TestUnreadBody.
-//   - "Expect: 100-continue": a body that was never asked for may come or not:
-//     TestExpect.
+//   - A body that was never asked for may come or not (100-continue): TestExpect.
 //   - A request sent again that was carried out the first time: TestTransportRetry.
-//   - A response before the request's body is whole: TestTransportEarlyResponse; a
-//     wait that the context does not end: TestTransportCancel.
+//   - A response before the request's body is whole: TestTransportEarlyResponse.
 //   - "..", escaped once or twice, a backslash, NUL, a symbolic link: TestFileEscape;
 //     a named pipe among the files: TestFileSpecial.
-//   - A file that shrinks while it is sent must not look whole: TestFileShrinks, TestReadFrom.
-//   - Two who change the same file, and one change is lost: TestPutAndDelete.
-//   - The name of a file, or the path asked for, that is HTML: TestFileFolder, TestErrorPage.
+//   - A file that shrinks while it is sent must not look whole: TestFileShrinks.
+//   - What was asked for before a purge, stored after it: TestCachePurge.
+//   - One's response given to all who waited: TestCacheDoesNotShareWhatIsPrivate.
 //
 // # Limits and security
 //
@@ -101,28 +101,32 @@
 // unless [Limits].MaxBody says so, or the handler. Of transfer codings only chunked
 // is known (501). Targets must be ASCII, and lines end with CR LF.
 //
-// A [Server] takes about 12 KiB a connection. It sees that a client has gone only
-// if the handler asks the request's context; a client that closes its half of the
-// connection counts as gone, as with net/http. A [Transport] bounds connections for
-// each host, waits at most a minute for each step, reads at most 20 interim
-// responses, and takes no proxy from the environment unless told. Neither decompresses.
+// A [Server] sees that a client has gone only if the handler asks the request's
+// context; one that closes its half of the connection counts as gone. A [Transport]
+// waits at most a minute for each step. Neither decompresses. A [FileHandler] keeps
+// names that begin with a dot secret, writes only where Writable says, and knows no
+// users.
 //
-// A [FileHandler] gives at most 16 parts of a file at once, lists 5,000 entries, and
-// keeps names that begin with a dot secret. Two changes of a file within one tick of
-// the file system's clock that keep its size have one ETag. It writes only where
-// Writable says, and knows no users: who may do what a handler in front decides.
+// A [Cache] is a shared one, stores whole responses to GET only, at most MaxBytes, and
+// gives no stale one that origin or client have not allowed. A forward [Proxy] goes
+// to public addresses alone unless its Dial says otherwise.
 //
 // # Exercises
 //
 //	go run ./examples run W1     a client that follows, resumes and shows
 //	go run ./examples run W2     a server of files
+//	go run ./examples run W3     a caching proxy for a browser
+//	go run ./examples run W4     a load balancer
+//	go run ./examples run W5     a shop that knows its clients again
 //	go run ./examples run W6     what connections cost in round trips
+//	go run ./examples run W7     a faster line or a cache
 //	go run ./examples run W8     a message byte by byte
 //
 // # References
 //
 //   - [RFC 9110], what HTTP means; [RFC 9112], HTTP/1.1 on the wire
-//   - [RFC 3986], URIs; [RFC 6585], 431
+//   - [RFC 9111], caching; [RFC 5861], stale responses; [RFC 9211], [RFC 9213]
+//   - [RFC 6265], cookies; [RFC 3986], URIs; [RFC 6585], 431
 //   - J. Kettle, HTTP Desync Attacks: Request Smuggling Reborn (2019)
 //
 // # Reading path
@@ -133,6 +137,11 @@
 // [RFC 9112 section 11.2]: https://www.rfc-editor.org/rfc/rfc9112#section-11.2
 // [RFC 9110]: https://www.rfc-editor.org/rfc/rfc9110
 // [RFC 9112]: https://www.rfc-editor.org/rfc/rfc9112
+// [RFC 9111]: https://www.rfc-editor.org/rfc/rfc9111
+// [RFC 5861]: https://www.rfc-editor.org/rfc/rfc5861
+// [RFC 9211]: https://www.rfc-editor.org/rfc/rfc9211
+// [RFC 9213]: https://www.rfc-editor.org/rfc/rfc9213
+// [RFC 6265]: https://www.rfc-editor.org/rfc/rfc6265
 // [RFC 3986]: https://www.rfc-editor.org/rfc/rfc3986
 // [RFC 6585]: https://www.rfc-editor.org/rfc/rfc6585
 package httpx

@@ -198,6 +198,14 @@ func TestWorkerLeavesWithoutMaster(t *testing.T) {
 		<-h.done
 		require.ErrorIs(t, h.err, ErrMasterGone)
 		require.LessOrEqual(t, time.Since(began), 15*time.Second)
+
+		began = time.Now()
+		h = l.worker(&Worker{Name: "p"})
+		time.Sleep(11 * time.Second) // refused so far
+		l.cut(h)
+		<-h.done
+		require.ErrorIs(t, h.err, ErrMasterGone)
+		require.LessOrEqual(t, time.Since(began), 15*time.Second, "to dial takes no longer than the patience that is left")
 	})
 }
 

@@ -16,7 +16,7 @@ import (
 // do as their encoding.BinaryAppender and BinaryUnmarshaler say, or as JSON.
 type Job[K, V any] struct {
 	Name   string            // tells workers which job this is
-	Params map[string]string // what else a worker must know to build the same job
+	Params map[string]string // what else a worker must know to build the same job; a Master needs them to fit into a message of 256 KiB
 
 	// Map takes one record and emits any number of keys with values. It may
 	// overwrite rec.Data. emit copies what it needs of key and value.

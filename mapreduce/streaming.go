@@ -21,6 +21,10 @@ import (
 //
 //	program map < input | LC_ALL=C sort | program reduce
 //
+// Keys sort as text here: numbers by their digits, and [Job.Compare] is not asked.
+// That sort compares the whole lines, so keys with bytes below the tab come in
+// another order than on Hadoop; what comes out for each is the same.
+//
 // Between the steps a pair is a line: key, tab, value. A tab, line feed or
 // backspace inside a key takes two bytes, chosen so that keys keep their order.
 // Where values are struct{}, a line is the key alone. Of what Hadoop tells in

@@ -109,7 +109,8 @@ type result struct {
 // run makes the visit and reports whether the master has sent the worker home.
 func (v *visit) run(ctx context.Context, address string) (home bool, err error) {
 	w, patience := v.w, v.w.patience()
-	nc, err := w.dial(ctx, address, patience)
+	left := patience - time.Since(v.heard)
+	nc, err := w.dial(ctx, address, left)
 	if err != nil {
 		return false, err
 	}
@@ -133,7 +134,7 @@ func (v *visit) run(ctx context.Context, address string) (home bool, err error) 
 	if err := v.l.send(ctx, hello); err != nil {
 		return false, err
 	}
-	welcome, err := v.welcome(ctx, patience)
+	welcome, err := v.welcome(ctx, left)
 	switch {
 	case err != nil:
 		return false, err

@@ -23,6 +23,24 @@ func (e *Env) Listening(addr net.Addr) error {
 	return err
 }
 
+// Serve listens on a TCP address, says so, and lets serve do the rest, which
+// owns the listener. That serve ends because ctx has is no error.
+func (e *Env) Serve(ctx context.Context, address string, serve func(ctx context.Context, ln net.Listener) error) error {
+	var config net.ListenConfig
+	ln, err := config.Listen(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	if err := e.Listening(ln.Addr()); err != nil {
+		return err
+	}
+	if err := serve(ctx, ln); ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
 // ListeningAddr returns the address in a line that [Env.Listening] printed.
 func ListeningAddr(line string) (addr string, ok bool) {
 	return strings.CutPrefix(strings.TrimRight(line, "\r\n"), listening)

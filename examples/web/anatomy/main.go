@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"time"
@@ -89,20 +88,8 @@ func server(fs *flag.FlagSet) cli.Action {
 	addr := cli.AddrFlags(fs, 0)
 	header := cli.Number(fs, "header-timeout", 10*time.Second, time.Millisecond, time.Hour, "wait this `time` for the whole header of a request")
 	return func(ctx context.Context, env *cli.Env) error {
-		var config net.ListenConfig
-		ln, err := config.Listen(ctx, "tcp", addr.String())
-		if err != nil {
-			return err
-		}
-		defer ln.Close()
-		if err := env.Listening(ln.Addr()); err != nil {
-			return err
-		}
 		s := &httpx.Server{Handler: site(), HeaderTimeout: *header}
-		if err := s.Serve(ctx, ln); ctx.Err() == nil {
-			return err
-		}
-		return nil // Ctrl-C
+		return env.Serve(ctx, addr.String(), s.Serve)
 	}
 }
 

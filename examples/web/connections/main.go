@@ -153,17 +153,8 @@ func server(fs *flag.FlagSet) cli.Action {
 	addr := cli.AddrFlags(fs, 0)
 	page := addPageFlags(fs)
 	return func(ctx context.Context, env *cli.Env) error {
-		var config net.ListenConfig
-		ln, err := config.Listen(ctx, "tcp", addr.String())
-		if err != nil {
-			return err
-		}
-		defer ln.Close()
-		if err := env.Listening(ln.Addr()); err != nil {
-			return err
-		}
 		s := &httpx.Server{Handler: site(*page.objects, *page.size)}
-		return unlessStopped(ctx, s.Serve(ctx, ln))
+		return env.Serve(ctx, addr.String(), s.Serve)
 	}
 }
 
@@ -207,7 +198,7 @@ func fetch(fs *flag.FlagSet) cli.Action {
 func demo(*flag.FlagSet) cli.Action {
 	return func(ctx context.Context, env *cli.Env) error {
 		for _, n := range []string{"8", "13"} {
-			if _, err := env.Play(ctx, "", "measure", "-objects", n, "-rtt", "40ms", "-dns", "20ms"); err != nil {
+			if _, err := env.Play(ctx, "", "measure", "-objects", n, "-rtt", "20ms", "-dns", "10ms"); err != nil {
 				return err
 			}
 		}

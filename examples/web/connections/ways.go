@@ -209,18 +209,28 @@ func inParallel(ctx context.Context, b *browser, page string) error {
 	return group.Wait()
 }
 
+// open fetches the page by a connection that stays open, and says what else
+// there is to fetch.
+func (b *browser) open(ctx context.Context, page string) (c *connection, paths []string, err error) {
+	if c, err = b.connect(ctx); err != nil {
+		return nil, nil, err
+	}
+	body, err := c.get(ctx, page, false)
+	if err != nil {
+		c.close()
+		return nil, nil, err
+	}
+	return c, objects(body), nil
+}
+
 // persistent: one connection for all, one request at a time.
 func persistent(ctx context.Context, b *browser, page string) error {
-	c, err := b.connect(ctx)
+	c, paths, err := b.open(ctx, page)
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	body, err := c.get(ctx, page, false)
-	if err != nil {
-		return err
-	}
-	for _, path := range objects(body) {
+	for _, path := range paths {
 		if _, err := c.get(ctx, path, false); err != nil {
 			return err
 		}
@@ -231,22 +241,18 @@ func persistent(ctx context.Context, b *browser, page string) error {
 // pipelined: one connection, and all requests for objects at once. A server
 // answers in the order of the requests (RFC 9112 section 9.3.2).
 func pipelined(ctx context.Context, b *browser, page string) error {
-	c, err := b.connect(ctx)
+	c, paths, err := b.open(ctx, page)
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	body, err := c.get(ctx, page, false)
-	if err != nil {
-		return err
-	}
 	stop := context.AfterFunc(ctx, c.close)
 	defer stop()
 	group, ctx := errgroup.WithContext(ctx)
 	asked := make(chan *http.Request, maxObjects)
 	group.Go(func() error { // while the answers are read: both sides may have much to send
 		defer close(asked)
-		for _, path := range objects(body) {
+		for _, path := range paths {
 			r, err := c.ask(ctx, path, false)
 			if err != nil {
 				return err
@@ -269,16 +275,11 @@ func pipelined(ctx context.Context, b *browser, page string) error {
 // persistentParallel: what browsers do. The page's connection goes on, and
 // others are opened beside it.
 func persistentParallel(ctx context.Context, b *browser, page string) error {
-	first, err := b.connect(ctx)
+	first, all, err := b.open(ctx, page)
 	if err != nil {
 		return err
 	}
 	defer first.close()
-	body, err := first.get(ctx, page, false)
-	if err != nil {
-		return err
-	}
-	all := objects(body)
 	paths := make(chan string, len(all))
 	for _, path := range all {
 		paths <- path

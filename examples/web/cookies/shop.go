@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"html"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -107,21 +106,9 @@ func shop(fs *flag.FlagSet) cli.Action {
 			return err
 		}
 		defer store.db.Close()
-		var config net.ListenConfig
-		ln, err := config.Listen(ctx, "tcp", addr.String())
-		if err != nil {
-			return err
-		}
-		defer ln.Close()
-		if err := env.Listening(ln.Addr()); err != nil {
-			return err
-		}
 		sessions := &httpx.Sessions[cart]{Store: store, Signer: httpx.Signer{Keys: [][]byte{key}}, Name: "id", Now: now}
 		s := &httpx.Server{Handler: shopHandler(*name, *ad, sessions)}
-		if err := s.Serve(ctx, ln); ctx.Err() == nil {
-			return err
-		}
-		return nil
+		return env.Serve(ctx, addr.String(), s.Serve)
 	}
 }
 
@@ -185,15 +172,6 @@ func shopHandler(name, ad string, sessions *httpx.Sessions[cart]) http.Handler {
 func ads(fs *flag.FlagSet) cli.Action {
 	addr := cli.AddrFlags(fs, 0)
 	return func(ctx context.Context, env *cli.Env) error {
-		var config net.ListenConfig
-		ln, err := config.Listen(ctx, "tcp", addr.String())
-		if err != nil {
-			return err
-		}
-		defer ln.Close()
-		if err := env.Listening(ln.Addr()); err != nil {
-			return err
-		}
 		s := &httpx.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			visitor := ""
 			if c, err := r.Cookie("visitor"); err == nil && len(c.Value) <= 30 {
@@ -207,9 +185,6 @@ func ads(fs *flag.FlagSet) cli.Action {
 			w.Header().Set("Cache-Control", "no-store")
 			fmt.Fprint(w, `<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>`)
 		})}
-		if err := s.Serve(ctx, ln); ctx.Err() == nil {
-			return err
-		}
-		return nil
+		return env.Serve(ctx, addr.String(), s.Serve)
 	}
 }

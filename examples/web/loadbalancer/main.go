@@ -57,7 +57,7 @@ func parseBackend(text string) (backend, error) {
 	address, weight, found := strings.Cut(text, "=")
 	if found {
 		w, err := strconv.ParseFloat(weight, 64)
-		if err != nil || w <= 0 || w > 1e6 {
+		if err != nil || !(w > 0 && w <= 1e6) { // so, NaN is refused as well
 			return b, fmt.Errorf("weight %q: want a number above 0", weight)
 		}
 		b.weight = w
@@ -160,27 +160,17 @@ func balance(fs *flag.FlagSet) cli.Action {
 			}
 		}
 		defer b.Close()
-		var listener net.ListenConfig
-		ln, err := listener.Listen(ctx, "tcp", *listen)
-		if err != nil {
-			return err
-		}
-		defer ln.Close()
-		if err := env.Listening(ln.Addr()); err != nil {
-			return err
-		}
-		for _, n := range backends {
-			if err := b.Add(n.url, n.weight); err != nil {
-				return err
-			}
-		}
 		// The proxy brings the rules of HTTP, the balancer below it chooses.
 		proxy := &httpx.Proxy{Origin: &url.URL{Scheme: "http", Host: "nodes"}, KeepHost: true, Transport: b}
 		s := &httpx.Server{Handler: proxy}
-		if err := s.Serve(ctx, ln); ctx.Err() == nil {
-			return err
-		}
-		return nil
+		return env.Serve(ctx, *listen, func(ctx context.Context, ln net.Listener) error {
+			for _, n := range backends { // and their checks begin
+				if err := b.Add(n.url, n.weight); err != nil {
+					return err
+				}
+			}
+			return s.Serve(ctx, ln)
+		})
 	}
 }
 
@@ -189,22 +179,10 @@ func serveNode(fs *flag.FlagSet) cli.Action {
 	addr := cli.AddrFlags(fs, 0)
 	name := fs.String("name", "a node", "what it calls itself")
 	return func(ctx context.Context, env *cli.Env) error {
-		var config net.ListenConfig
-		ln, err := config.Listen(ctx, "tcp", addr.String())
-		if err != nil {
-			return err
-		}
-		defer ln.Close()
-		if err := env.Listening(ln.Addr()); err != nil {
-			return err
-		}
 		s := &httpx.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprintf(w, "%s\n", *name)
 		})}
-		if err := s.Serve(ctx, ln); ctx.Err() == nil {
-			return err
-		}
-		return nil
+		return env.Serve(ctx, addr.String(), s.Serve)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -47,15 +46,6 @@ func origin(fs *flag.FlagSet) cli.Action {
 				io.WriteString(w, picture)
 			})
 		}
-		var config net.ListenConfig
-		ln, err := config.Listen(ctx, "tcp", addr.String())
-		if err != nil {
-			return err
-		}
-		defer ln.Close()
-		if err := env.Listening(ln.Addr()); err != nil {
-			return err
-		}
 		s := &httpx.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			condition := ""
 			if tag := r.Header.Get("If-None-Match"); tag != "" {
@@ -64,10 +54,7 @@ func origin(fs *flag.FlagSet) cli.Action {
 			fmt.Fprintf(env.Stdout, "asked for %s %q%s\n", r.Method, r.URL.Path, condition)
 			mux.ServeHTTP(w, r)
 		})}
-		if err := s.Serve(ctx, ln); ctx.Err() == nil {
-			return err
-		}
-		return nil
+		return env.Serve(ctx, addr.String(), s.Serve)
 	}
 }
 

@@ -71,19 +71,7 @@ func proxy(fs *flag.FlagSet) cli.Action {
 			}
 			handler.Origin = origin
 		}
-		var config net.ListenConfig
-		ln, err := config.Listen(ctx, "tcp", *listen)
-		if err != nil {
-			return err
-		}
-		defer ln.Close()
-		if err := env.Listening(ln.Addr()); err != nil {
-			return err
-		}
 		s := &httpx.Server{Handler: handler}
-		if err := s.Serve(ctx, ln); ctx.Err() == nil {
-			return err
-		}
-		return nil
+		return env.Serve(ctx, *listen, s.Serve)
 	}
 }
