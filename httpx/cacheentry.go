@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"net/textproto"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -284,18 +285,17 @@ func readRecord(data []byte, targets []string) (*record, error) {
 // that into its answer, which must then reach nobody who asked at another
 // host.
 func cacheKey(r *http.Request) string {
-	u := r.URL
-	host := strings.ToLower(r.Host)
-	if host == "" {
-		host = strings.ToLower(u.Host)
-	}
+	return keyOf(r.URL, r.Host, r.Header["X-Forwarded-Host"], r.Header["X-Forwarded-Proto"])
+}
+
+func keyOf(u *url.URL, host string, told ...[]string) string {
 	to := strings.ToLower(u.Host)
 	key := u.Scheme + "://" + to + strings.ReplaceAll(u.RequestURI(), " ", "%20")
-	if host != to {
+	if host = strings.ToLower(host); host != "" && host != to {
 		key += " host=" + host
 	}
-	for _, name := range []string{"X-Forwarded-Host", "X-Forwarded-Proto"} {
-		for _, value := range r.Header[name] {
+	for _, values := range told {
+		for _, value := range values {
 			key += " " + strings.ToLower(value)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 // on a server of ours: no request is built for the origin, and the header goes
 // out as it was written down once. It reports whether it has answered.
 func (p *Proxy) serveHit(w *response, r *http.Request, c *Cache) bool {
-	if r.Method != http.MethodGet || r.ContentLength != 0 || p.Origin == nil || p.KeepHost {
+	if r.Method != http.MethodGet || r.ContentLength != 0 || p.Origin == nil || p.KeepHost || len(w.header) > 0 {
 		return false
 	}
 	for name := range r.Header {
@@ -24,7 +24,11 @@ func (p *Proxy) serveHit(w *response, r *http.Request, c *Cache) bool {
 	path, raw := joinPath(p.Origin, r.URL)
 	u := *p.Origin
 	u.Path, u.RawPath, u.RawQuery, u.ForceQuery = path, raw, r.URL.RawQuery, r.URL.ForceQuery
-	key := cacheKey(&http.Request{URL: &u})
+	proto := "http"
+	if r.TLS != nil {
+		proto = "https"
+	}
+	key := keyOf(&u, "", []string{r.Host}, []string{proto}) // as outgoing tells them
 
 	c.mu.Lock()
 	e := c.storedFor(key)
