@@ -339,7 +339,8 @@ type HealthCheck struct {
 	Timeout  time.Duration // for the answer; 0 means one second
 	Rise     int           // good answers in a row that bring a node back; 0 means 2
 	Fall     int           // bad ones that take it out; 0 means 2
-	// Well judges an answer; nil takes those with a status from 200 to 399.
+	// Well judges an answer; nil takes those with a status below 500: a server
+	// that has nothing at Path is well all the same.
 	Well func(*http.Response) bool
 }
 
@@ -369,7 +370,7 @@ func (h *HealthCheck) ask(ctx context.Context, t http.RoundTripper, node *url.UR
 		}
 		return nil
 	}
-	if resp.StatusCode < 200 || resp.StatusCode > 399 {
+	if resp.StatusCode >= 500 {
 		return fmt.Errorf("httpx: check: status %d", resp.StatusCode)
 	}
 	// Read, so that the connection serves for the next check.
