@@ -273,7 +273,8 @@ func (n *node) answered(failure error) {
 	}
 }
 
-// check asks n again and again whether it is well.
+// check asks n again and again whether it is well. Until it is asked first, it
+// is taken to be.
 func (n *node) check(ctx context.Context, how HealthCheck) {
 	rise, fall := how.Rise, how.Fall
 	if rise <= 0 {
@@ -285,16 +286,16 @@ func (n *node) check(ctx context.Context, how HealthCheck) {
 	ticker := time.NewTicker(max(time.Millisecond, limit(how.Interval, 2*time.Second)))
 	defer ticker.Stop()
 	for {
-		err := how.ask(ctx, n.b.transport(), n.url)
-		if ctx.Err() != nil {
-			return
-		}
-		n.judge(err, rise, fall)
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
+		err := how.ask(ctx, n.b.transport(), n.url)
+		if ctx.Err() != nil {
+			return
+		}
+		n.judge(err, rise, fall)
 	}
 }
 
