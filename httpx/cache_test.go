@@ -2,7 +2,6 @@ package httpx
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -209,37 +208,6 @@ func TestCacheBrokenBody(t *testing.T) {
 type failingBody struct{ err error }
 
 func (f failingBody) Read([]byte) (int, error) { return 0, f.err }
-
-// A client that goes lets the question go; who waited with it asks anew.
-func TestCacheLeaderLeaves(t *testing.T) {
-	inBubble(t, func(r *http.Request) (*http.Response, error) {
-		select {
-		case <-time.After(time.Second):
-			return reply(r, 200, "here", "Cache-Control: max-age=10"), nil
-		case <-r.Context().Done():
-			return nil, context.Cause(r.Context())
-		}
-	}, func(t *testing.T, c *Cache, o *fakeOrigin) {
-		ctx, cancel := context.WithCancel(t.Context())
-		over := make(chan error, 1)
-		go func() {
-			r, _ := http.NewRequestWithContext(ctx, "GET", "http://shop.test/a", nil)
-			_, err := c.RoundTrip(r)
-			over <- err
-		}()
-		synctest.Wait()
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			_, body, _ := askCache(t, c, "/a")
-			require.Equal(t, "here", body)
-		})
-		synctest.Wait()
-		cancel()
-		require.ErrorIs(t, <-over, context.Canceled)
-		wg.Wait()
-		require.EqualValues(t, 2, o.asked.Load())
-	})
-}
 
 // However much comes, the cache holds no more than it may.
 func TestCacheBound(t *testing.T) {
