@@ -1,7 +1,6 @@
 package httpx
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -342,6 +341,7 @@ func FuzzCacheControl(f *testing.F) {
 			require.True(t, ok && again.Equal(at) || at.Year() < 0 || at.Year() > 9999, line)
 		}
 		varying(http.Header{"A": {line}}, http.Header{"Vary": {line}})
-		require.False(t, bytes.Contains([]byte(strings.Join(normalField([]string{line}), "")), []byte(" ,")))
+		once := normalField([]string{line})
+		require.Equal(t, once, normalField(once), "what is normal stays as it is")
 	})
 }

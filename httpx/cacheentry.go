@@ -196,8 +196,9 @@ func normalField(lines []string) []string {
 	for _, rest := range lines {
 		for rest != "" {
 			var item string
-			item, rest = cutListItem(rest)
-			items = append(items, item)
+			if item, rest = cutListItem(rest); item != "" {
+				items = append(items, item)
+			}
 		}
 	}
 	return []string{strings.Join(items, ",")}

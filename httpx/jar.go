@@ -100,8 +100,11 @@ func accept(c *http.Cookie, u *url.URL, host string, now time.Time) (s StoredCoo
 	if len(c.Name)+len(c.Value) > maxCookie || c.Name == "" && c.Value == "" {
 		return s, false
 	}
-	if domain := strings.TrimPrefix(strings.ToLower(c.Domain), "."); domain != "" {
+	if c.Domain != "" {
+		domain := strings.TrimPrefix(strings.ToLower(c.Domain), ".")
 		switch _, err := netip.ParseAddr(host); {
+		case domain == "" || domain[0] == '.':
+			return s, false
 		case err == nil || isPublicSuffix(domain):
 			// An address has no domain, and a public suffix has no owner; that
 			// it names itself is forgiven.
