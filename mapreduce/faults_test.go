@@ -28,7 +28,7 @@ import (
 func TestFaults(t *testing.T) {
 	const timeout = 10 * time.Second
 	text := someText(500)
-	want := sequential(t, labJob(), text)
+	want := sequential(t, wordCount(), text)
 	counters := Counters{"lines": 500, "words": int64(strings.Count(want, "\n"))}
 	mapper := func(l *lab, name string, slow time.Duration) *hand {
 		return l.worker(&Worker{Name: name, Kind: MapTask, Slow: slow})
@@ -159,7 +159,7 @@ func TestFaults(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newLab(t, &Master{Splits: 4, Reducers: 2, TaskTimeout: timeout, Replicas: fault.replicas})
 				began := time.Now()
-				job := l.start(labJob(), text)
+				job := l.start(wordCount(), text)
 				fault.play(t, l)
 				got := <-job
 				require.NoError(t, got.err)
@@ -211,7 +211,7 @@ func TestWorkerLeavesWithoutMaster(t *testing.T) {
 
 // The record that makes Map panic is skipped after it has failed twice.
 func TestPoisonedRecord(t *testing.T) {
-	job := labJob()
+	job := wordCount()
 	plain := job.Map
 	job.Map = func(t *Task, rec Record, emit func(string, int)) error {
 		if strings.Contains(string(rec.Data), "☠") {
@@ -225,7 +225,7 @@ func TestPoisonedRecord(t *testing.T) {
 		l.worker(&Worker{Name: "w", Program: func(string, map[string]string) (Program, error) { return job, nil }})
 		got := <-l.start(job, text)
 		require.NoError(t, got.err)
-		require.Equal(t, sequential(t, labJob(), someText(100)+someText(100)+someText(3)), got.output)
+		require.Equal(t, sequential(t, wordCount(), someText(100)+someText(100)+someText(3)), got.output)
 		require.EqualValues(t, 2, got.counters[SkippedRecords])
 		require.EqualValues(t, 203, got.counters["lines"])
 	})
@@ -233,7 +233,7 @@ func TestPoisonedRecord(t *testing.T) {
 
 // A job that cannot succeed ends with the reason, and the worker goes on.
 func TestJobFails(t *testing.T) {
-	bad := labJob()
+	bad := wordCount()
 	bad.Reduce = func(*Task, string, iter.Seq[int], io.Writer) error { return errors.New("no wish to") }
 	bad.Name = "bad"
 	text := someText(10)
@@ -244,33 +244,33 @@ func TestJobFails(t *testing.T) {
 			case "bad":
 				return bad, nil
 			case "wordcount":
-				return labJob(), nil
+				return wordCount(), nil
 			}
 			return nil, fmt.Errorf("no job %q here", name)
 		}})
 		got := <-l.start(bad, text)
 		require.ErrorContains(t, got.err, "no wish to")
 		require.Empty(t, got.output)
-		unknown := labJob()
+		unknown := wordCount()
 		unknown.Name = "unknown"
 		got = <-l.start(unknown, text)
 		require.ErrorContains(t, got.err, `no job "unknown" here`)
-		got = <-l.start(labJob(), text)
+		got = <-l.start(wordCount(), text)
 		require.NoError(t, got.err)
-		require.Equal(t, sequential(t, labJob(), text), got.output)
+		require.Equal(t, sequential(t, wordCount(), text), got.output)
 	})
 }
 
 // A job whose parameters fit into no message ends with the reason.
 func TestParamsTooLong(t *testing.T) {
-	job := labJob()
+	job := wordCount()
 	job.Params = map[string]string{"long": strings.Repeat("x", maxMessage)}
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, &Master{})
 		l.worker(&Worker{Name: "w"})
 		got := <-l.start(job, "a b")
 		require.ErrorIs(t, got.err, framing.ErrTooLarge)
-		require.NoError(t, (<-l.start(labJob(), "a b")).err, "master and worker go on")
+		require.NoError(t, (<-l.start(wordCount(), "a b")).err, "master and worker go on")
 	})
 }
 
@@ -297,7 +297,7 @@ func TestMasterFails(t *testing.T) {
 	text := someText(3_000)
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, &Master{Memory: minMemory})
-		big := labJob()
+		big := wordCount()
 		big.Name = "big"
 		big.Reduce = func(_ *Task, _ string, _ iter.Seq[int], w io.Writer) error {
 			dirs, err := filepath.Glob(filepath.Join(l.master.TempDir, "*"))
@@ -316,18 +316,18 @@ func TestMasterFails(t *testing.T) {
 			if name == "big" {
 				return big, nil
 			}
-			return labJob(), nil
+			return wordCount(), nil
 		}})
 		full := &badOutput{room: 1000}
-		_, err := l.master.Run(t.Context(), labJob(), Reader("text", strings.NewReader(text)), full)
+		_, err := l.master.Run(t.Context(), wordCount(), Reader("text", strings.NewReader(text)), full)
 		require.ErrorIs(t, err, errFull)
 		require.True(t, full.aborted)
-		_, err = l.master.Run(t.Context(), labJob(), Reader("text", strings.NewReader(text)), &badOutput{room: 1 << 30})
+		_, err = l.master.Run(t.Context(), wordCount(), Reader("text", strings.NewReader(text)), &badOutput{room: 1 << 30})
 		require.ErrorIs(t, err, errFull)
 
-		_, err = l.master.Run(t.Context(), labJob(), Files("."), File(filepath.Join(t.TempDir(), "no", "folder")))
+		_, err = l.master.Run(t.Context(), wordCount(), Files("."), File(filepath.Join(t.TempDir(), "no", "folder")))
 		require.ErrorIs(t, err, fs.ErrNotExist, "at once")
-		_, err = l.master.Run(t.Context(), labJob(), Reader("text", iotest.ErrReader(errFull)), Writer(io.Discard))
+		_, err = l.master.Run(t.Context(), wordCount(), Reader("text", iotest.ErrReader(errFull)), Writer(io.Discard))
 		require.ErrorIs(t, err, errFull)
 
 		_, err = l.master.Run(t.Context(), big, Reader("text", strings.NewReader(text)), Writer(io.Discard))
@@ -335,9 +335,9 @@ func TestMasterFails(t *testing.T) {
 		require.ErrorContains(t, err, "output of reduce task 0")
 
 		var out bytes.Buffer
-		_, err = l.master.Run(t.Context(), labJob(), Reader("text", strings.NewReader(text)), Writer(&out))
+		_, err = l.master.Run(t.Context(), wordCount(), Reader("text", strings.NewReader(text)), Writer(&out))
 		require.NoError(t, err)
-		require.Equal(t, sequential(t, labJob(), text), out.String())
+		require.Equal(t, sequential(t, wordCount(), text), out.String())
 	})
 }
 
@@ -350,7 +350,7 @@ func TestInputVanishes(t *testing.T) {
 		l.worker(&Worker{Name: "w", Slow: time.Second})
 		failed := make(chan error)
 		go func() {
-			_, err := l.master.Run(t.Context(), labJob(), Files(path), Writer(io.Discard))
+			_, err := l.master.Run(t.Context(), wordCount(), Files(path), Writer(io.Discard))
 			failed <- err
 		}()
 		l.waitFor("assign map 0 0 w")
@@ -368,7 +368,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 		h := l.worker(&Worker{Name: "w", Slow: time.Hour})
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errors.New("enough"))
 		defer cancel()
-		_, err := l.master.Run(ctx, labJob(), Reader("text", strings.NewReader("a b")), Writer(nil))
+		_, err := l.master.Run(ctx, wordCount(), Reader("text", strings.NewReader("a b")), Writer(nil))
 		require.EqualError(t, err, "enough")
 		began := time.Now()
 		l.master.Close()

@@ -75,10 +75,10 @@ func encoded(t testing.TB, m *message) []byte {
 // Strangers at the master's port, while a job runs.
 func TestStrangers(t *testing.T) {
 	text := someText(100)
-	want := sequential(t, labJob(), text)
+	want := sequential(t, wordCount(), text)
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, &Master{Splits: 4, MaxWorkers: 10})
-		job := l.start(labJob(), text)
+		job := l.start(wordCount(), text)
 		l.worker(&Worker{Name: "w", Slow: time.Second})
 		for what, wire := range map[string][]byte{
 			"HTTP":              []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
@@ -124,10 +124,10 @@ func TestRefusal(t *testing.T) {
 // A worker that lies about its tasks changes nothing for the others.
 func TestLyingWorker(t *testing.T) {
 	text := someText(100)
-	want := sequential(t, labJob(), text)
+	want := sequential(t, wordCount(), text)
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, &Master{Splits: 2})
-		job := l.start(labJob(), text)
+		job := l.start(wordCount(), text)
 		liar := l.join("liar", ReduceTask)
 		l.worker(&Worker{Name: "m", Kind: MapTask, Slow: time.Second})
 		assigned := next(t, liar)
@@ -168,10 +168,10 @@ func only(what string, events []Event) (some []string) {
 // A mapper that takes its split but reads none of it holds up nobody else.
 func TestWorkerThatNeverReads(t *testing.T) {
 	text := someText(30_000) // more than the connection holds
-	want := sequential(t, labJob(), text)
+	want := sequential(t, wordCount(), text)
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, &Master{Splits: 2, TaskTimeout: 5 * time.Second})
-		job := l.start(labJob(), text)
+		job := l.start(wordCount(), text)
 		l.join("deaf", MapTask)
 		l.waitFor("assign map 0 0 deaf")
 		began := time.Now()
@@ -188,10 +188,10 @@ func TestWorkerThatNeverReads(t *testing.T) {
 // A completion that comes twice counts once, and a reducer's output with it.
 func TestDuplicateCompletion(t *testing.T) {
 	text := someText(100)
-	want := sequential(t, labJob(), text)
+	want := sequential(t, wordCount(), text)
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, &Master{Splits: 1, Reducers: 2})
-		job := l.start(labJob(), text)
+		job := l.start(wordCount(), text)
 		twin := l.join("twin", MapTask)
 		assigned := next(t, twin)
 		for range 2 {
@@ -211,7 +211,7 @@ func TestDuplicateCompletion(t *testing.T) {
 func TestStrangersAtTheMapper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, &Master{Splits: 1, TaskTimeout: time.Minute})
-		job := l.start(labJob(), someText(100))
+		job := l.start(wordCount(), someText(100))
 		l.worker(&Worker{Name: "m", Kind: MapTask})
 		reducer := l.join("r", ReduceTask)
 		assigned := next(t, reducer)
@@ -267,7 +267,7 @@ func TestLyingMaster(t *testing.T) {
 				worker := &Worker{
 					Dial:    w.DialContext,
 					Listen:  func(network, address string) (net.Listener, error) { return w.Listen(network, address) },
-					Program: func(string, map[string]string) (Program, error) { return labJob(), nil },
+					Program: func(string, map[string]string) (Program, error) { return wordCount(), nil },
 				}
 				done := make(chan error)
 				go func() { done <- worker.Run(t.Context(), "10.0.0.2:7") }()

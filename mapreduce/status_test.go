@@ -38,7 +38,7 @@ func TestStatusPage(t *testing.T) {
 		require.Contains(t, statusOf(t, l.master), "No job yet")
 		require.Contains(t, statusOf(t, l.master), "no worker is connected")
 		text := someText(100)
-		job := l.start(labJob(), text)
+		job := l.start(wordCount(), text)
 		lost := l.join("berta", MapTask)
 		l.waitFor("assign map 0 0 berta")
 		l.worker(&Worker{Name: "<anna>", Kind: MapTask, Slow: time.Second})

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"iter"
 	"net"
 	"net/netip"
 	"slices"
@@ -106,7 +104,7 @@ func (l *lab) worker(w *Worker) *hand {
 	w.Listen = func(network, address string) (net.Listener, error) { return host.Listen(network, address) }
 	w.TempDir = l.t.TempDir()
 	if w.Program == nil {
-		w.Program = func(string, map[string]string) (Program, error) { return labJob(), nil }
+		w.Program = func(string, map[string]string) (Program, error) { return wordCount(), nil }
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	h.stop = cancel
@@ -147,29 +145,6 @@ func sequential(t *testing.T, p Program, text string) string {
 	return out.String()
 }
 
-func labJob() *Job[string, int] {
-	return &Job[string, int]{
-		Name: "wordcount",
-		Map: func(t *Task, rec Record, emit func(string, int)) error {
-			for word := range strings.FieldsSeq(string(rec.Data)) {
-				emit(word, 1)
-			}
-			t.Count("lines", 1)
-			return nil
-		},
-		Combine: func(a, b int) int { return a + b },
-		Reduce: func(t *Task, word string, counts iter.Seq[int], w io.Writer) error {
-			sum := 0
-			for n := range counts {
-				sum += n
-			}
-			t.Count("words", 1)
-			_, err := fmt.Fprintf(w, "%s\t%d\n", word, sum)
-			return err
-		},
-	}
-}
-
 // someText has n lines.
 func someText(n int) string {
 	var b strings.Builder
@@ -181,7 +156,7 @@ func someText(n int) string {
 
 func TestMasterAndWorkers(t *testing.T) {
 	text := someText(500)
-	want := sequential(t, labJob(), text)
+	want := sequential(t, wordCount(), text)
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, &Master{Splits: 4, Reducers: 2})
 		hands := []*hand{
@@ -189,7 +164,7 @@ func TestMasterAndWorkers(t *testing.T) {
 			l.worker(&Worker{Name: "carla", Kind: ReduceTask}),
 		}
 		for range 2 { // the workers stay for a second job
-			got := <-l.start(labJob(), text)
+			got := <-l.start(wordCount(), text)
 			require.NoError(t, got.err)
 			require.Equal(t, want, got.output)
 			require.Equal(t, Counters{"lines": 500, "words": int64(strings.Count(want, "\n"))}, got.counters)
@@ -199,14 +174,14 @@ func TestMasterAndWorkers(t *testing.T) {
 			<-h.done
 			require.NoError(t, h.err, "a worker that is sent home")
 		}
-		got := <-l.start(labJob(), text)
+		got := <-l.start(wordCount(), text)
 		require.ErrorIs(t, got.err, net.ErrClosed)
 	})
 }
 
 // What a task says it is at reaches the master's trace, once.
 func TestStatusOfTasks(t *testing.T) {
-	job := labJob()
+	job := wordCount()
 	plain := job.Map
 	job.Map = func(t *Task, rec Record, emit func(string, int)) error {
 		t.Status("at " + string(rec.Data))

@@ -71,7 +71,7 @@ func TestOverTLS(t *testing.T) {
 	for i, dir := range dirs {
 		w := &Worker{
 			Kind: []Kind{MapTask, ReduceTask, ""}[i], Memory: minMemory, TempDir: dir,
-			Program: func(string, map[string]string) (Program, error) { return labJob(), nil },
+			Program: func(string, map[string]string) (Program, error) { return wordCount(), nil },
 			Dial:    (&tls.Dialer{Config: client}).DialContext,
 			Listen: func(network, address string) (net.Listener, error) {
 				return tls.Listen(network, address, server)
@@ -87,9 +87,9 @@ func TestOverTLS(t *testing.T) {
 
 	text := someText(8_000)
 	var out bytes.Buffer
-	_, err = m.Run(t.Context(), labJob(), Reader("text", strings.NewReader(text)), Writer(&out))
+	_, err = m.Run(t.Context(), wordCount(), Reader("text", strings.NewReader(text)), Writer(&out))
 	require.NoError(t, err)
-	require.Equal(t, sequential(t, labJob(), text), out.String())
+	require.Equal(t, sequential(t, wordCount(), text), out.String())
 	require.NoError(t, m.Close())
 	require.ErrorIs(t, <-served, net.ErrClosed)
 	for range dirs {
