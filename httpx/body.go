@@ -73,7 +73,7 @@ func (h *headReader) onlyChunked(list string) error {
 	case slices.Contains(codings[:last], "chunked"):
 		return h.fail(400, "chunked twice")
 	case last > 0:
-		return h.fail(501, "transfer coding %q is not implemented", codings[0])
+		return h.fail(501, "transfer coding %q: only chunked is known", codings[0])
 	}
 	return nil
 }

@@ -113,7 +113,7 @@ func TestCacheFreshThenValidated(t *testing.T) {
 // A hundred requests for what is not there reach the origin once.
 func TestCacheCollapses(t *testing.T) {
 	inBubble(t, func(r *http.Request) (*http.Response, error) {
-		pass1(time.Second)
+		elapse(time.Second)
 		return reply(r, 200, "the page", "Cache-Control: max-age=10"), nil
 	}, func(t *testing.T, c *Cache, o *fakeOrigin) {
 		var wg sync.WaitGroup
@@ -129,12 +129,13 @@ func TestCacheCollapses(t *testing.T) {
 	})
 }
 
-func pass1(d time.Duration) { time.Sleep(d) }
+// elapse lets virtual time pass for the goroutine that calls it.
+func elapse(d time.Duration) { time.Sleep(d) }
 
 // Who waits for another's answer that is not for sharing asks itself.
 func TestCacheDoesNotShareWhatIsPrivate(t *testing.T) {
 	inBubble(t, func(r *http.Request) (*http.Response, error) {
-		pass1(time.Second)
+		elapse(time.Second)
 		return reply(r, 200, "for "+r.Header.Get("Cookie"), "Cache-Control: private, max-age=10"), nil
 	}, func(t *testing.T, c *Cache, o *fakeOrigin) {
 		var wg sync.WaitGroup

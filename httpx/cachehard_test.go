@@ -77,7 +77,7 @@ func TestCacheCloseDuringRead(t *testing.T) {
 		// The read goes on although the body is closed, and comes to an end.
 		pr, pw := io.Pipe()
 		go func() {
-			pass1(time.Second)
+			elapse(time.Second)
 			pw.Write([]byte("0123456789"))
 			pw.Close()
 		}()
@@ -414,7 +414,7 @@ func TestCacheLeavesNothingBehind(t *testing.T) {
 	inBubble(t, func(r *http.Request) (*http.Response, error) {
 		dice := rand.Uint32()
 		if dice%7 == 0 {
-			pass1(time.Millisecond)
+			elapse(time.Millisecond)
 		}
 		if err := r.Context().Err(); err != nil || dice%11 == 0 {
 			return nil, errors.Join(err, io.ErrUnexpectedEOF)
@@ -452,7 +452,7 @@ func TestCacheLeavesNothingBehind(t *testing.T) {
 					}
 					cancel()
 					if rand.IntN(10) == 0 {
-						pass1(time.Second)
+						elapse(time.Second)
 					}
 				}
 			})

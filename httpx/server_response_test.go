@@ -201,7 +201,7 @@ func TestRequestContext(t *testing.T) {
 			<-ctx.Done()
 		case "/poll":
 			for ctx.Err() == nil {
-				time.Sleep(time.Second)
+				elapse(time.Second)
 			}
 		}
 		_, _ = io.WriteString(w, "done")
@@ -213,7 +213,7 @@ func TestRequestContext(t *testing.T) {
 			nc := l.dial()
 			_, err := io.WriteString(nc, strings.Replace(chunkedPost, "/", uri, 1)+"5\r\nhello\r\n0\r\n\r\n")
 			require.NoError(t, err)
-			time.Sleep(time.Minute)
+			elapse(time.Minute)
 			nc.Close()
 			require.ErrorIs(t, (<-contexts).Err(), context.Canceled)
 		}
@@ -259,7 +259,7 @@ func TestHijack(t *testing.T) {
 		require.NoError(t, err)
 		br := bufio.NewReader(nc)
 		l.expect(br, 101, "")
-		time.Sleep(time.Hour) // the server's timeouts are no more
+		elapse(time.Hour) // the server's timeouts are no more
 		require.NoError(t, l.server.Close())
 		_, err = io.WriteString(nc, " late")
 		require.NoError(t, err)
@@ -279,7 +279,7 @@ func TestSwitchingProtocols(t *testing.T) {
 		if r.RequestURI == "/late" {
 			go func() {
 				<-r.Context().Done()
-				time.Sleep(time.Second)
+				elapse(time.Second)
 				_, err := w.Write([]byte("late"))
 				_, _, hijackErr := http.NewResponseController(w).Hijack()
 				late <- errors.Join(err, hijackErr)
@@ -330,14 +330,14 @@ func TestResponseController(t *testing.T) {
 				require.NoError(t, err)
 				require.Regexp(t, `\r\n3\r\n<a>$`, line)
 				if uri == "/slow" {
-					time.Sleep(19 * time.Minute)
+					elapse(19 * time.Minute)
 				}
 			}
 			_, err = io.WriteString(nc, "0\r\n\r\n")
 			require.NoError(t, err)
 			_, err = br.Discard(len("\r\n0\r\n\r\n"))
 			require.NoError(t, err)
-			time.Sleep(time.Hour) // the deadlines of the first pass
+			elapse(time.Hour) // the deadlines of the first pass
 		}
 	})
 }
