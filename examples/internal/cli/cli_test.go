@@ -470,3 +470,13 @@ func TestInterruptible(t *testing.T) {
 	_, err = io.ReadAll(r)
 	require.ErrorIs(t, err, cause)
 }
+
+func TestWatch(t *testing.T) {
+	var out bytes.Buffer
+	env, lines := (&Env{Stdout: &out}).Watch("on ")
+	for _, line := range []string{"one\n", "on 1\n", "on 2\n"} {
+		io.WriteString(env.Stdout, line)
+	}
+	require.Equal(t, "on 1\n", <-lines)
+	require.Equal(t, "one\non 1\non 2\n", out.String())
+}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -127,4 +129,29 @@ func (e *Env) announce(args []string, stdin string) {
 // special reports whether a word with r in it is put between quotes.
 func special(r rune) bool {
 	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-.:/=,_", r)
+}
+
+// Watch returns a copy of e, and a channel on which the first line comes that
+// is printed there and has text in it: for a demo that waits for a command in
+// the background.
+func (e *Env) Watch(text string) (*Env, <-chan string) {
+	lines := make(chan string, 1)
+	watched := *e
+	watched.Stdout = &watcher{w: e.Stdout, text: text, lines: lines}
+	return &watched, lines
+}
+
+type watcher struct {
+	w     io.Writer
+	text  string
+	lines chan<- string // has room for the one line
+	once  sync.Once
+}
+
+// Write takes whole lines, as all the output of a demo comes.
+func (w *watcher) Write(p []byte) (int, error) {
+	if line := string(p); strings.Contains(line, w.text) {
+		w.once.Do(func() { w.lines <- line })
+	}
+	return w.w.Write(p)
 }

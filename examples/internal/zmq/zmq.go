@@ -4,10 +4,8 @@ package zmq
 
 import (
 	"context"
-	"io"
 	"net"
 	"strings"
-	"sync"
 	"unicode"
 
 	"github.com/zocalo-go/zocalo/examples/internal/cli"
@@ -47,29 +45,4 @@ func Printable(frame []byte) string {
 		}
 		return r
 	}, string(frame))
-}
-
-// Watch returns a copy of env, and a channel on which the first line comes that
-// is printed there and has text in it: for a demo that waits for a command in
-// the background.
-func Watch(env *cli.Env, text string) (*cli.Env, <-chan string) {
-	lines := make(chan string, 1)
-	watched := *env
-	watched.Stdout = &watcher{w: env.Stdout, text: text, lines: lines}
-	return &watched, lines
-}
-
-type watcher struct {
-	w     io.Writer
-	text  string
-	lines chan<- string // has room for the one line
-	once  sync.Once
-}
-
-// Write takes whole lines, as all the output of a demo comes.
-func (w *watcher) Write(p []byte) (int, error) {
-	if line := string(p); strings.Contains(line, w.text) {
-		w.once.Do(func() { w.lines <- line })
-	}
-	return w.w.Write(p)
 }

@@ -2,7 +2,6 @@ package zmq
 
 import (
 	"bytes"
-	"io"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -28,14 +27,4 @@ func TestBindAndConnect(t *testing.T) {
 
 func TestPrintable(t *testing.T) {
 	require.Equal(t, "ñ·[2J\uFFFD", Printable([]byte("ñ\x1b[2J\xff")))
-}
-
-func TestWatch(t *testing.T) {
-	var out bytes.Buffer
-	env, lines := Watch(&cli.Env{Stdout: &out}, "on ")
-	for _, line := range []string{"one\n", "on 1\n", "on 2\n"} {
-		io.WriteString(env.Stdout, line)
-	}
-	require.Equal(t, "on 1\n", <-lines)
-	require.Equal(t, "one\non 1\non 2\n", out.String())
 }

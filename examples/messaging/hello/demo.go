@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/zocalo-go/zocalo/examples/internal/cli"
-	"github.com/zocalo-go/zocalo/examples/internal/zmq"
 )
 
 func demo(*flag.FlagSet) cli.Action {
@@ -23,7 +22,7 @@ func demo(*flag.FlagSet) cli.Action {
 			return err
 		}
 		fmt.Fprintf(env.Stdout, "\nNobody listens on port %s any more. A client does not mind, and waits:\n", port)
-		stage, waits := zmq.Watch(env, "connecting to")
+		stage, waits := env.Watch("connecting to")
 		out := ""
 		answered := make(chan error, 1)
 		go func() {

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/zocalo-go/zocalo/examples/internal/cli"
-	"github.com/zocalo-go/zocalo/examples/internal/zmq"
 )
 
 // news are the lines of the demo.
@@ -22,7 +21,7 @@ func demo(*flag.FlagSet) cli.Action {
 	return func(ctx context.Context, env *cli.Env) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel() // if one fails the others end
-		env, listening := zmq.Watch(env, "listening on ")
+		env, listening := env.Watch("listening on ")
 		errs := make(chan error, 3)
 		expect := func(want string, out string, err error) {
 			if err == nil && !strings.Contains(out, want) {

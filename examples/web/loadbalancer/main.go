@@ -209,9 +209,8 @@ func demo(*flag.FlagSet) cli.Action {
 		if err := os.WriteFile(config, []byte(file.String()), 0o600); err != nil {
 			return err
 		}
-		events := &watcher{w: env.Stdout, seen: make(chan string, 64)}
-		shown := *env
-		shown.Stdout = events
+		shown, out := env.Watch(" is out")
+		shown, back := shown.Watch(" is back")
 		lb, err := shown.As("balancer").Start(ctx, "-listen", "127.0.0.1:0", "-check-interval", "50ms", "-config", config)
 		if err != nil {
 			return err
@@ -248,7 +247,7 @@ func demo(*flag.FlagSet) cli.Action {
 		if err := ask(6); err != nil {
 			return err
 		}
-		if err := events.waitFor(ctx, " is out"); err != nil {
+		if err := wait(ctx, out); err != nil {
 			return err
 		}
 		again, err := env.As("dos").Start(ctx, "node", "-port", ports[1], "-name", "dos")
@@ -256,36 +255,19 @@ func demo(*flag.FlagSet) cli.Action {
 			return err
 		}
 		defer again.Stop()
-		if err := events.waitFor(ctx, " is back"); err != nil {
+		if err := wait(ctx, back); err != nil {
 			return err
 		}
 		return ask(6)
 	}
 }
 
-// A watcher passes output on and lets one wait for a text in it.
-type watcher struct {
-	w    io.Writer
-	seen chan string
-}
-
-func (w *watcher) Write(p []byte) (int, error) {
+// wait waits for a line, or for the end of ctx.
+func wait(ctx context.Context, line <-chan string) error {
 	select {
-	case w.seen <- string(p):
-	default:
-	}
-	return w.w.Write(p)
-}
-
-func (w *watcher) waitFor(ctx context.Context, text string) error {
-	for {
-		select {
-		case line := <-w.seen:
-			if strings.Contains(line, text) {
-				return nil
-			}
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	case <-line:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }

@@ -65,19 +65,7 @@ func serve(fs *flag.FlagSet) cli.Action {
 		if *verbose {
 			server.Trace = logTo(env.Stdout)
 		}
-		var lc net.ListenConfig
-		ln, err := lc.Listen(ctx, "tcp", *listen)
-		if err != nil {
-			return err
-		}
-		if err := env.Listening(ln.Addr()); err != nil {
-			ln.Close()
-			return err
-		}
-		if err := server.Serve(ctx, ln); ctx.Err() == nil {
-			return err
-		}
-		return nil
+		return env.Serve(ctx, *listen, server.Serve)
 	}
 }
 
